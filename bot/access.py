@@ -18,7 +18,7 @@ from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
-# What strangers may do besides using an invitation: ask about their data.
+# What strangers may use besides an invitation: the commands and buttons for their data and their language.
 _OPEN_COMMANDS = ("/privacy", "/delete", "/language")
 _OPEN_SCREENS = (Screen.LANGUAGE, Screen.DELETE)
 _STRANGER_AGAIN_S = 3600
@@ -26,12 +26,15 @@ _ADMINISTRATORS = frozenset({ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRA
 
 
 def is_private(update: Update) -> bool:
-    """Whether only one user reads what is answered."""
+    """Return whether the chat is private, so that only one user reads the answer."""
     return update.effective_chat is not None and update.effective_chat.type == ChatType.PRIVATE
 
 
 async def is_for_admin(update: Update, context: Context) -> bool:
-    """Whether an admin asks, in private; all others are refused, but not in groups, where others read it."""
+    """Return whether an admin asks in private; all others are refused.
+
+    In a group the command of a user who is no admin gets no answer, since all members would read it.
+    """
     message, query = update.effective_message, update.callback_query
     if context.person.is_admin and is_private(update):
         return True
@@ -45,7 +48,10 @@ async def is_for_admin(update: Update, context: Context) -> bool:
 
 
 async def is_for_asker(update: Update, context: Context) -> bool:
-    """Whether the user who asked for a screen taps its button, whose first word is the user's id."""
+    """Return whether the tapper is the user who asked for the screen; otherwise the tap is answered.
+
+    The first word of the button is the id of that user.
+    """
     query = update.callback_query
     if query is None:
         return False
@@ -68,16 +74,17 @@ async def is_administrator(chat: Chat, user_id: int) -> bool:
 
 @dataclass(frozen=True)
 class AccessCheck:
-    """The handler of every update, before all others; strangers get no further in a private bot."""
+    """Runs before all other handlers, and stops the updates of strangers in a private bot."""
 
     users: Users
     desk: AccessDesk
     translations: Translations
 
     async def check(self, update: Update, context: Context) -> None:
-        """Fill in the context. Raises `ApplicationHandlerStop` for strangers, who are told once an hour.
+        """Fill in the context's person and language. Raises `ApplicationHandlerStop` for strangers.
 
-        A stranger's message is also passed on to the admins, once a day.
+        A stranger who writes in private is told so at most once an hour. The admins are asked at most once a
+        day to let the stranger in.
         """
         user, chat = update.effective_user, update.effective_chat
         if user is None and chat is None:
@@ -120,7 +127,7 @@ def _is_open_to_all(update: Update) -> bool:
         tap = ScreenTap.from_data(update.callback_query.data or "")
         return tap is not None and tap.screen in _OPEN_SCREENS
     if update.my_chat_member or (message and StatusUpdate.ALL.check_update(update)):
-        return True  # what Telegram says of the chat
+        return True  # Telegram reports a change of the chat: no user asks for anything
     if message is None or not message.text or message.chat.type != ChatType.PRIVATE:
         return False
     command, _, word = message.text.partition(" ")

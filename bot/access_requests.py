@@ -1,4 +1,4 @@
-"""Strangers who want to use a private bot: admins are asked, and the stranger is told what they decide."""
+"""Asks the admins about strangers who want to use a private bot, and tells the strangers the decision."""
 
 import asyncio
 import json
@@ -35,8 +35,8 @@ _MAX_NAME = 80
 class AccessDesk:
     """Passes requests on to the admins, and decisions to the strangers; each is idempotent for its update.
 
-    A stranger's last song is handled once they are let in: only its message's number is stored, and Telegram
-    returns the message with the answer to it.
+    When a stranger is let in, the last song that the stranger sent is handled. Only the number of its message
+    is stored: the bot replies to that message, and Telegram returns the message with the reply.
     """
 
     users: Users
@@ -47,9 +47,10 @@ class AccessDesk:
     clock: Callable[[], float] = time.time
 
     async def ask(self, update: Update, context: Context) -> bool:
-        """Ask the admins to let in a stranger, or the group that names the bot; False: they are not asked.
+        """Ask the admins to let in a stranger, or a group in which a message names the bot.
 
-        Raises `TryLater` or `TelegramError` when an admin can be told in a moment.
+        Return False if the update asks for nothing, there is no admin, or an admin has refused before. Raises
+        `TryLater` or `TelegramError` when an admin could not be asked and another try may succeed.
         """
         request = _request(update, context)
         admins = await self.users.admins() if request else set()
@@ -67,16 +68,16 @@ class AccessDesk:
         return asked is not Asked.REFUSED
 
     async def show_unseen(self, bot: Bot, admin_id: int) -> None:
-        """Show an admin, who can be reached now, the requests that could not be shown before."""
+        """Show an admin the requests that could not be shown while the admin could not be reached."""
         for stranger_id in await self.requests.unseen(admin_id):
             if (await self.requests.get(stranger_id)).state == "waiting":
                 await self._show(bot, stranger_id, admin_id)
             await self.requests.set_seen(stranger_id, admin_id)
 
     async def close(self, bot: Bot, stranger_id: int, language: str) -> None:
-        """Tell the stranger what was decided, and the admins who were asked.
+        """Tell the decision to the stranger and to the admins who were asked.
 
-        `language` is for those who never asked and chose none.
+        `language` is used for a stranger who never asked and has chosen no language.
         """
         request = await self.requests.get(stranger_id)
         if not request.is_answered:
@@ -93,7 +94,7 @@ class AccessDesk:
                 log.info("admin %d: the message about %d stays as it is: %s", admin_id, stranger_id, error)
 
     async def tell_invited(self, bot: Bot, user_id: int) -> bool:
-        """Answer the request of a user whom an invitation has let in; False: none is open."""
+        """Answer the request of a user whom an invitation has let in; False: the user has no open request."""
         request = await self.requests.get(user_id)
         if request.state != Decision.LET_IN or request.is_answered:
             return False
@@ -101,16 +102,17 @@ class AccessDesk:
         return True
 
     async def waiting(self) -> list[int]:
-        """Return the ids of the strangers who wait, the last who asked first."""
+        """Return the ids of the strangers who wait, the latest request first."""
         return await self.requests.waiting(self.clock())
 
     async def waiting_with_username(self, username: str) -> int:
-        """Return the id of a stranger who waits, by the @name; 0: none has it."""
+        """Return the id of the waiting stranger with this @name; 0: there is none."""
         waiting = [await self.requests.get(number) for number in await self.waiting()]
         found = (request.id for request in waiting if request.username.lower() == username.lower())
         return next(found, 0)
 
     async def decided(self, request: AccessRequest, translate: Language) -> str:
+        """Return the text that tells admins what was decided about a request, and by which admin."""
         admin = (await self.users.person(request.admin)).called
         is_in = request.state == Decision.LET_IN
         return translate("request.let_in" if is_in else "request.refused", user=called(request), admin=admin)
@@ -121,7 +123,7 @@ class AccessDesk:
             text = f"{translate('access.let_in')}\n\n{how}"
         elif request.id > 0:
             text = translate("access.refused")
-        else:  # a group was told nothing when it asked
+        else:  # a refused group is told nothing, as when it asked
             return
         song = ReplyParameters(request.song, allow_sending_without_reply=True) if request.song else None
         try:
@@ -134,7 +136,7 @@ class AccessDesk:
             log.info("stranger %d could not be told what was decided: %s", request.id, error)
 
     async def _take(self, request: AccessRequest, song: Message) -> None:
-        """Have the song handled that a stranger sent before being let in. Idempotent, as its update is."""
+        """Add a task for the song that a stranger sent before being let in. Idempotent."""
         update = {"update_id": request.song_update, "message": song.to_dict()}
         await self.engine.add(Task.UPDATE, f"let-in:{request.id}:{request.song}", json.dumps(update))
 
@@ -161,6 +163,7 @@ class AccessDesk:
 
 
 def rendered(request: AccessRequest, translate: Language) -> Rendered:
+    """Return the message that asks an admin to let a stranger in or to refuse."""
     buttons = [
         button(
             translate("button.let_in"), Screen.REQUESTS, LET_IN, request.id, style=KeyboardButtonStyle.SUCCESS
@@ -173,11 +176,12 @@ def rendered(request: AccessRequest, translate: Language) -> Rendered:
 
 
 def called(request: AccessRequest) -> str:
+    """Return the stranger's name and id, as admins see them."""
     return Person(request.id, request.name, request.username).called
 
 
 def _request(update: Update, context: Context) -> AccessRequest | None:
-    """Return what an update asks for: any message in private, or one that names the bot in a group."""
+    """Return the request that an update makes: any message in private, in a group one that names the bot."""
     message, user = update.effective_message, update.effective_user
     if message is None:
         return None

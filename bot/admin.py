@@ -31,7 +31,7 @@ from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
 
-# How many of the last jobs, and of the running ones, are listed.
+# How many failed, delivered and running jobs are listed.
 FAILED_SHOWN, DELIVERED_SHOWN, RUNNING_SHOWN = 6, 3, 3
 
 _REFRESH, _ASK_CLEAR, _CLEAR = "v", "k", "K"
@@ -89,7 +89,7 @@ class Admin:
             await self.actions.show([changed])
         try:
             await edit(query, *await self._overview(context.translate))
-        except (TelegramError, TryLater) as error:  # not handled again: it would be ordered twice
+        except (TelegramError, TryLater) as error:  # raising would have the tap handled, and ordered, again
             log.warning("the overview could not be shown: %s", error)
 
     async def _overview(self, translate: Language) -> Rendered:

@@ -1,4 +1,4 @@
-"""The one menu of an album's songs: its buttons act on the songs that their user has seen."""
+"""The menu that all songs of an album share; its buttons act only on songs that the user has seen in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class AlbumMenu:
     rights: ChatRights
 
     async def show(self, key: str, album: Album, translate: Language) -> None:
-        """Show the album's menu, or the songs' own ones where it has none or is closed."""
+        """Show the album's menu; songs of a closed album, or a lone song without a menu, get their own."""
         jobs = await self._waiting(album)
         refusals = refusals_of(album, translate)
         if jobs and not album.is_closed and (album.message_id or len(jobs) > 1):
@@ -55,7 +55,7 @@ class AlbumMenu:
             await self.actions.job_message.show(job)
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Do for all songs what the button says, and only for those that its user has seen in the menu."""
+        """Do what the button says for all songs that its user has seen in the menu."""
         query, translate = update.callback_query, context.translate
         if query is None or query.message is None:
             return
@@ -118,7 +118,7 @@ class AlbumMenu:
     async def _cancel(self, key: str, album: Album, user_id: int, by: str) -> list[Job]:
         jobs = [job for job in await self._jobs(album) if _waits(job) or job.cancelled_by == by]
         cancelled = await self.actions.cancel([job for job in jobs if job.user_id == user_id], by)
-        for job in cancelled:  # the menu's line is for all of them: recovery shows none by itself
+        for job in cancelled:  # one line of the menu tells all their ends: recovery must not show each
             await self.store.close(job.id)
         if cancelled:
             translate = self.translations.language(cancelled[0].language)
@@ -136,12 +136,12 @@ class AlbumMenu:
         choice: Choice,
         seen: Sequence[str],
     ) -> None:
-        """Pick the choice, in their order, for the songs that the button was for, if the credits suffice.
+        """Pick the choice for the songs that the button was for, in their order, if the credits suffice.
 
         `seen` are the digest of these songs and, on newer buttons, the price that was shown.
         """
         order = album.order
-        if order and (order.tap_id == query.id or not jobs):  # handled again, or a second tap: it goes on
+        if order and (order.tap_id == query.id or not jobs):  # the tap again, or a second one
             chosen = [job for job in jobs if job.id in order.job_ids]
         else:
             ends = range(len(jobs), 0, -1)
@@ -175,7 +175,7 @@ class AlbumMenu:
         await self.actions.show(chosen)
 
     async def _affordable(self, songs: Sequence[Song], choice: Choice) -> int:
-        """How many of these songs, from the first, the day's credits of their account suffice for."""
+        """Return how many of these songs, from the first, the account's credits of the day can pay."""
         limit = await self.users.limit(songs[0].job.account) if songs else 0
         if not limit:
             return len(songs)
@@ -183,7 +183,7 @@ class AlbumMenu:
         return max(end for end in range(len(songs) + 1) if end == 0 or price_of(songs[:end], choice) <= left)
 
     async def _waiting(self, album: Album) -> list[Job]:
-        """The album's songs that wait for a choice and have no menu of their own, in their order."""
+        """Return the album's songs that wait for a choice and have no menu of their own, in their order."""
         return [job for job in await self._jobs(album) if _waits(job)]
 
     async def _jobs(self, album: Album) -> list[Job]:
@@ -219,7 +219,7 @@ class AlbumMenu:
 
 
 def _waits(job: Job) -> bool:
-    # one whose cached stems Telegram has lost asks by itself before anything is paid
+    # a job whose cached stems Telegram has lost asks its user in a message of its own before anything is paid
     return job.state is JobState.CHOOSING and not job.message_id and not job.is_cache_lost
 
 

@@ -1,4 +1,4 @@
-"""Albums: songs that are sent together get one menu, as soon as no more of them has come for a second."""
+"""Gives songs that are sent together (an album) one menu, once no more of them has come for a second."""
 
 import logging
 import time
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # Telegram sends the songs of an album as separate updates and does not say how many they are.
 GATHER_S = 1.0
-# A song that cannot be checked for so long is refused.
+# A song that could not be checked within this time is refused.
 CHECK_FOR_S = 600.0
 _AGAIN_S = 5.0
 
@@ -51,9 +51,9 @@ class AlbumChats:
             await self.uploads.receive(update, context)
 
     async def join(self, song: Message, request: Message, context: Context, *, is_asked: bool) -> bool:
-        """Add a file to its album, and ask for the whole album where `request` does. Idempotent.
+        """Add a file to its album; with `is_asked`, `request` asks for the whole album. Idempotent.
 
-        False: the request replies to an album for which another message has asked already.
+        False: the request is a reply to an album for which another message has asked already.
         """
         translate, key = context.translate, f"{song.chat_id}:{song.media_group_id}"
         user_id = 0 if request.sender_chat else context.person.id
@@ -104,7 +104,10 @@ class AlbumChats:
             await self.menu.show(key, album, self.translations.language(asker.language))
 
     async def _is_first(self, key: str, album: Album) -> bool:
-        """Whether this is not the copy of a channel's album that has its menu, or the reverse."""
+        """Return whether no other copy of this album has the menu.
+
+        Telegram copies the posts of a channel to its discussion group.
+        """
         return not key.startswith("-") or await self.albums.claim(album.files[0].post, key)
 
     async def _check(self, key: str, file: AlbumFile, asker: Asker, *, is_late: bool) -> None:
@@ -119,7 +122,7 @@ class AlbumChats:
         except SourceUnusable as error:
             log.info("a song of album %s was refused: %s", key, error.reason)
             await self.albums.end(key, number, refusal=explain(error, translate))
-        except httpx.HTTPError as error:  # its text may hold a URL with the bot's token
+        except httpx.HTTPError as error:  # the error's text may hold a URL with the bot's token
             raise TryLater(_AGAIN_S, f"a song broke off: {type(error).__name__}") from error
         else:
             job_id = await self.store.add(job, file.post)

@@ -56,7 +56,7 @@ _EDITED = (
     filters.UpdateType.EDITED_MESSAGE & filters.ChatType.GROUPS
 ) | filters.UpdateType.EDITED_CHANNEL_POST
 _EDITED_IN_PRIVATE = filters.UpdateType.EDITED_MESSAGE & filters.ChatType.PRIVATE
-# Before all others (handlers of one group exclude each other, groups do not).
+# The library's handler group that runs before all others; of each group only the first match runs.
 _FIRST = -1
 
 

@@ -1,7 +1,8 @@
 """Checks a file before anything is paid for: whether it has sound, what kind it is, and how long it is.
 
-Telegram's length of an audio or voice message is the sender's word: good enough for a song, but no reason to
-refuse one. Of documents Telegram knows only a name, and of videos not whether they have sound.
+The sender claims the length of an audio or voice message. A claim within the limit is believed, but a song is
+refused as too long only after it was measured. Telegram knows neither the length of a document nor whether a
+video has sound.
 """
 
 from dataclasses import replace
@@ -30,13 +31,16 @@ class AudioCheck:
         self._max_bytes = max_bytes
 
     def needs_download(self, source: Source) -> bool:
-        """Whether the file must be downloaded to be checked. Raises `SourceUnusable`."""
+        """Return whether the check needs the file itself. Raises `SourceUnusable` if the file is too big."""
         check_size(source, self._max_bytes)
         is_claim_enough = 0 < source.duration_s <= MAX_DURATION_S and source.extension != UNKNOWN_EXTENSION
         return not is_claim_enough or source.kind in (SourceKind.DOCUMENT, SourceKind.VIDEO)
 
     async def inspect(self, source: Source) -> Source:
-        """Download and measure the file. Raises `SourceUnusable`, `TryLater`, and the network's errors."""
+        """Download the file and return its source with the size, length and type that were measured.
+
+        Raises `SourceUnusable`, `TryLater`, `TelegramError` and `httpx.HTTPError`.
+        """
         try:
             inspected = await self._download(source)
         except (SourceGone, SourceUnavailable) as error:

@@ -1,4 +1,4 @@
-"""The task `START`: splits a song without a tap, after ten seconds to undo that where it costs credits."""
+"""The task `START` splits a song without a tap; where that costs credits, ten seconds are left to undo it."""
 
 import logging
 import time
@@ -24,22 +24,25 @@ from stemdrop.storage.users import Person
 
 log = logging.getLogger(__name__)
 
-# After a pause of the bot an *Undo* may wait at Telegram: later than this, and for a message from before this
-# process, the seconds are counted anew, and after a longer pause the user is asked.
+# An *Undo* may wait at Telegram after a pause of the bot. So the seconds are counted anew when the task runs
+# more than `LATE_S` late or the message is older than this process; after `TOO_LATE_S` the user is asked.
 LATE_S = 2.0
 TOO_LATE_S = 180.0
 _AGAIN_S = 5.0
-# A webhook without a heartbeat for so long was away while its users might have undone something.
+# If no webhook has sent a heartbeat for this time, a tap on *Undo* may not have been received.
 _WEBHOOK_SILENT_S = 1.5 * BEAT_S
 
 
 def wish_of(song: Message, person: Person) -> Choice | None:
-    """Return how a song of a private chat is to be split without a tap, if its sender wants that."""
+    """Return how to split a song of a private chat without a tap; `None` if its sender is to be asked."""
     return caption_wish(song) or ((person.usual, "") if person.splits_at_once else None)
 
 
 def caption_wish(song: Message) -> Choice | None:
-    """Return how the caption of a song says that it is to be split; a forwarded one has another author."""
+    """Return how the caption says that its song is to be split; `None` if it does not say.
+
+    Captions of forwarded songs do not count, since another person wrote them.
+    """
     source = source_of(song)
     if source is None or not song.caption or song.forward_origin:
         return None
@@ -48,9 +51,9 @@ def caption_wish(song: Message) -> Choice | None:
 
 @dataclass
 class AutomaticStart:
-    """Starts each job once: not after its user has undone that, tapped a button, cancelled or deleted it.
+    """Starts a job once, and not after its user has undone the start, chosen, cancelled or deleted the job.
 
-    `webhooks` are the heartbeats of the processes that receive the taps, unless this one polls for them.
+    `webhooks` are the heartbeats of the processes that receive taps; `None` if this process polls for them.
     """
 
     store: JobStore
@@ -94,13 +97,13 @@ class AutomaticStart:
             await self._start(job, mode, at_most=price)
 
     async def _is_deaf(self) -> bool:
-        """Whether taps wait at Telegram, since no webhook runs."""
+        """Return whether taps wait at Telegram because no webhook runs."""
         return self.webhooks is not None and not await self.webhooks.has("webhook", _WEBHOOK_SILENT_S)
 
     async def _wait(self, job: Job) -> None:
-        """Return when the user has had the time to undo what the message says, with its price now.
+        """Return once the user has had the time to undo what the message says, with the current price.
 
-        Raises `TryLater` before that.
+        Raises `TryLater` until then.
         """
         late_s, message = self.clock() - job.shown_at - UNDO_S, self.actions.job_message
         if job.message_id and job.shown_at >= self._began_at and -UNDO_S <= late_s <= LATE_S:
@@ -129,7 +132,7 @@ class AutomaticStart:
             await self.actions.show([job])
 
     async def _ask(self, job: Job, why: str) -> None:
-        """Show the menu, below which it says why the job was not started."""
+        """Show the menu, and below it the reason `why` the job was not started."""
         asked = replace(job, starts_at=0)
         text, keyboard = await self.actions.job_message.render(asked)
         await self.actions.job_message.edit_or_send(asked, f"{text}\n\n{why}", keyboard)

@@ -13,7 +13,8 @@ from stemdrop.errors import TryLater
 
 log = logging.getLogger(__name__)
 
-# What Telegram has said is believed for so long: a right that was just given helps at once.
+# How long a group is believed to let the bot send. A missing right is not remembered, so that one that was
+# just given counts at once.
 _KNOWN_S = 30.0
 _MOST_KNOWN = 1000
 
@@ -27,12 +28,12 @@ class ChatRights:
     _fine_until: dict[int, float] = field(init=False, default_factory=dict)
 
     async def obstacle(self, chat_id: int) -> Obstacle | None:
-        """Return what keeps stems out of this chat; `None` where nothing is known to."""
+        """Return what keeps stems out of this chat; `None` if no obstacle is known."""
         if chat_id > 0 or self._fine_until.get(chat_id, 0) > self.clock():
             return None
         try:
             found = await self._ask(chat_id)
-        except (TelegramError, TryLater) as error:  # the chat's answer to the stems will tell
+        except (TelegramError, TryLater) as error:  # Telegram's answer to the stems will tell
             log.info("chat %d: the bot's rights are not known: %s", chat_id, error)
             return None
         if found is None:

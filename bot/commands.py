@@ -28,9 +28,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Commands:
-    """The handlers for these commands and for everything else. `/help` names `max_bytes` as the limit.
+    """The handlers for these commands and for all messages that no other handler takes.
 
-    `of_words` are the handlers of links such as `t.me/<bot>?start=privacy`.
+    `max_bytes` is the largest size of a song, which `/help` names. `of_words` maps the word of a link such as
+    `t.me/<bot>?start=privacy` to its handler.
     """
 
     store: JobStore
@@ -93,10 +94,11 @@ class Commands:
         jobs = [job for job in await self.store.jobs_of(context.person.id) if job.chat_id == message.chat_id]
         # An update that is handled again counts the jobs that it has cancelled before.
         jobs = [job for job in jobs if job.state in CANCELLABLE or job.cancelled_by == by]
-        # A job without a message is just being created, or was refused a mode, or is about to start.
+        # A job that waits for a choice without a message is just being created, was refused a mode or is in
+        # an album; one with `starts_at` is about to start.
         jobs = [job for job in jobs if job.message_id or job.starts_at or job.state is not JobState.CHOOSING]
         cancelled = {job.id: job for job in await self.actions.cancel(jobs, by)}
-        # their menu shows the end of all of them
+        # the menu of an album shows the end of all its songs
         in_albums = await self.album_menu.cancel(context.person.id, message.chat_id, by)
         count = len(cancelled.keys() | {job.id for job in in_albums})
         remixes, translate = (

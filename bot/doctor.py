@@ -27,7 +27,7 @@ class Doctor:
         self._lock = asyncio.Lock()
 
     async def command(self, update: Update, context: Context) -> None:
-        """Answer at once that the checks run, then replace that by the report."""
+        """Answer that the checks run, then replace that answer by the report; reports are made one by one."""
         message = update.effective_message
         if message is None or not await is_for_admin(update, context):
             return

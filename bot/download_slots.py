@@ -1,4 +1,4 @@
-"""How many songs a bot downloads at once, of all users and of each: one user's fifty delay no other user."""
+"""Limits how many songs are downloaded at once, in all and per user: one user's fifty delay no other user."""
 
 import time
 from collections import Counter
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from stemdrop.errors import TryLater
 
 TOTAL, PER_OWNER = 8, 2
-# When the update that is next for a slot asks again; each place behind it adds a part of that.
+# The seconds after which the update that is next for a slot asks again; each place behind it adds a quarter.
 SLOT_AGAIN_S = 1.0
 _LONGEST_AGAIN_S = 15.0
 
 
 class DownloadSlots:
-    """The slots of one process. An update that gets none goes back to the engine and holds nothing there."""
+    """Slots for downloads. An update without one is put off, and takes no place in the engine meanwhile."""
 
     def __init__(
         self,
@@ -26,8 +26,8 @@ class DownloadSlots:
         self._per_owner = per_owner
         self._clock = clock
         self._held = Counter[int]()
-        # Owner → the updates that wait for a slot, each with the time after which it no longer counts:
-        # another process has handled it.
+        # Owner → the updates that wait for a slot, each with the time after which it no longer counts, since
+        # another process has probably handled it.
         self._waiting: dict[int, dict[int, float]] = {}
 
     @contextmanager

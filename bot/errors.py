@@ -19,7 +19,7 @@ from stemdrop.storage.users import Users
 async def remember_error(update: object, context: Context) -> None:
     """Keep a handler's error under the update's number in `bot_data`, for `UpdateHandler`.
 
-    Raises `ApplicationHandlerStop`: after one handler has failed (the gate, say), no other may run.
+    Raises `ApplicationHandlerStop`: after one handler has failed (`AccessCheck`, say), no other may run.
     """
     if isinstance(update, Update):
         context.bot_data[update.update_id] = context.error
@@ -27,8 +27,8 @@ async def remember_error(update: object, context: Context) -> None:
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether the same may succeed in a moment."""
-    # To the library a BadRequest is a NetworkError; but then Telegram answers, and always the same.
+    """Return whether another try may succeed in a moment."""
+    # The library derives BadRequest from NetworkError, but Telegram answered it, and would do so again.
     if isinstance(error, NetworkError):
         return not isinstance(error, BadRequest)
     if isinstance(error, StoreRefused):
@@ -44,14 +44,14 @@ class Apology:
     translations: Translations
 
     async def send(self, update: Update) -> bool:
-        """Send it; False if the update asked nothing. Raises `TelegramError` or a `StemdropError`."""
+        """Send the apology; False: the update asked nothing. Raises `TelegramError` or a `StemdropError`."""
         query, message = update.callback_query, update.effective_message
         if query:
             translate = await self._language(update)
             if not await _answer_query(query, translate) and isinstance(query.message, Message):
                 await reply(query.message, translate("trouble"))
             return True
-        if message and (is_private(update) or _is_for_bot(message)):  # else people talk with each other
+        if message and (is_private(update) or _is_for_bot(message)):  # other messages of groups are talk
             await reply(message, (await self._language(update))("trouble"))
             return True
         return False

@@ -1,4 +1,4 @@
-"""Songs in groups and channels: the bot answers one only on request, or all where the chat has set that.
+"""Handles songs in groups and channels: only on request, or every song if the chat has set that.
 
 A request is `/stems` or the bot's name, in a reply or a caption.
 """
@@ -55,7 +55,7 @@ class GroupChats:
     orders: Orders
 
     async def joined(self, update: Update, context: Context) -> None:
-        """Say at once in a new group what the bot would need there, and send the stems that waited for it."""
+        """Say in a new group which right the bot lacks, and send the stems that it did not take before."""
         change = update.my_chat_member
         if change is None:
             return
@@ -67,12 +67,18 @@ class GroupChats:
             await context.bot.send_message(change.chat.id, context.translate(f"here.{obstacle}"))
 
     async def reopened(self, update: Update, context: Context) -> None:
-        """Send the stems that waited for a topic, or for General, which has no number and takes all."""
+        """Send the stems that waited for a topic to be reopened.
+
+        The topic *General* has no number; when it is reopened, the stems for all closed topics are tried.
+        """
         if message := update.effective_message:
             await self._send_waiting(message.chat_id, message.message_thread_id or 0)
 
     async def _send_waiting(self, chat_id: int, reopened_topic_id: int | None = None) -> None:
-        """Send the stems that the chat did not take before, if it takes them now. Idempotent."""
+        """Send the stems that the chat did not take before, if it takes them now. Idempotent.
+
+        With `reopened_topic_id` only those that this closed topic did not take (0: any closed topic).
+        """
         waiting = await self.store.obstructed_jobs(chat_id)
         if not waiting or await self.rights.obstacle(chat_id):
             return
@@ -119,13 +125,13 @@ class GroupChats:
             return
         if song := replied_song(message):
             await self._take(song, update, context)
-        elif (message.text or "").lstrip().startswith("@"):  # it is addressed, not just mentioned
+        elif (message.text or "").lstrip().startswith("@"):  # the bot is addressed, not just mentioned
             await reply(message, context.translate("group.how", bot=context.bot.username))
 
     async def edited(self, update: Update, context: Context) -> None:
-        """Take a song whose caption, or the reply to which, names the bot only now.
+        """Take a song when its caption, or a reply to it, was edited and now names the bot.
 
-        Idempotent: a message that has asked before asks nothing more.
+        Idempotent: each message asks only once.
         """
         message = update.effective_message
         if message is None or not names_bot(message.text or message.caption or "", context.bot.username):
@@ -134,7 +140,7 @@ class GroupChats:
             await self._take(song, update, context)
 
     async def _take(self, song: Message | ExternalReplyInfo, update: Update, context: Context) -> None:
-        """Take a song, with all of its album where it is part of one that was not asked for before."""
+        """Take a song, together with its album if no other message has asked for that album before."""
         request = update.effective_message
         is_taken = False
         if request and isinstance(song, Message) and song.media_group_id and not is_private(update):

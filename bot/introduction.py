@@ -1,4 +1,4 @@
-"""What Telegram shows about the bot in each language: its lists of commands and its descriptions."""
+"""Tells Telegram what to show about the bot in each language: lists of commands and descriptions."""
 
 import logging
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 PRIVATE = ("start", "help", "jobs", "settings", "language", "cancel", "privacy", "delete")
 GROUPS = ("stems", "help", "jobs", "cancel")
 ADMINS = (*PRIVATE, "users", "admin", "doctor")
-# Telegram's codes for our catalogues where they differ: it takes only two letters, so one Chinese.
+# Telegram's language codes that differ from ours: it takes only two letters, so only one kind of Chinese.
 _TELEGRAM_CODES = {"zh_Hans": "zh", "pt_BR": "pt"}
 _NOT_LISTED = "zh_Hant"
 
 
 async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
-    """Send all of it to Telegram. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
+    """Send these texts to Telegram. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
     for code, translate in _languages(translations):
         await bot.set_my_commands(_commands(PRIVATE, translate), BotCommandScopeAllPrivateChats(), code)
         await bot.set_my_commands(_commands(GROUPS, translate), BotCommandScopeAllGroupChats(), code)
@@ -38,7 +38,7 @@ async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
         for code, translate in _languages(translations):
             await bot.set_my_description(translate("bot.description"), code)
             await bot.set_my_short_description(translate("bot.short_description"), code)
-    except TryLater as error:  # Telegram allows few changes of these; they are the same at the next start
+    except TryLater as error:  # Telegram limits these changes; the next start tries again
         log.info("the bot's description stays as it is: %s", error)
 
 

@@ -40,9 +40,9 @@ class JobActions:
     job_message: JobMessage
 
     async def offered(self, job: Job, translate: Language) -> list[tuple[str, str]]:
-        """Return the buttons that help a job that has ended, as words for `perform` and labels.
+        """Return the buttons that help a job that has ended: pairs of a word for `perform` and a label.
 
-        None buys paid stems again.
+        No button pays again for stems that are paid for.
         """
         offered: list[tuple[str, str]] = []
         if job.is_paid_and_cancelled:
@@ -80,7 +80,10 @@ class JobActions:
         return Ordered(job.id, "tap.stale_screen")
 
     async def cancel(self, jobs: Iterable[Job], by: str = "") -> list[Job]:
-        """Cancel jobs, queued ones first, or others' ends would start them; return those that could be."""
+        """Cancel jobs and return those that could be cancelled.
+
+        Queued jobs come first, since the end of another job would start them.
+        """
         ordered = sorted(jobs, key=lambda job: job.state is not JobState.QUEUED)
         return [job for job in ordered if await self.orders.cancel(job, by)]
 

@@ -78,7 +78,7 @@ class JobsList:
                 await self.actions.show([changed])
             await edit(query, *shown)
         except (TelegramError, TryLater) as error:
-            # Not handled again: what was ordered may be done by then, and would be ordered twice.
+            # Not raised, or the tap would be handled again, and order twice what may be done by then.
             log.warning("the list of user %d's songs could not be shown: %s", user_id, error)
 
     async def _job(self, words: tuple[str, ...], query: CallbackQuery, chat: Chat) -> Job | None:
@@ -149,7 +149,7 @@ class JobsList:
 
 
 def _listed(jobs: list[Job]) -> list[Job]:
-    """Return the jobs that have a mode; of several tries under one message only the last."""
+    """Return the jobs whose mode is picked; of several tries under one message only the last."""
     listed: list[Job] = []
     messages: set[tuple[int, int]] = set()
     for job in jobs:

@@ -11,7 +11,7 @@ from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.storage.users import Users
 
-# Instead of a language's code: the language of the user's Telegram.
+# Stands for the language of the user's Telegram app, in place of a language's code.
 _AS_TELEGRAM = "-"
 
 

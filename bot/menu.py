@@ -28,7 +28,7 @@ from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
 
-# What leads to stems in the chat.
+# The actions that lead to stems in the chat, so the bot's rights there are checked first.
 _ORDERS = (Action.PICK, Action.START, Action.OTHER_MODE, Action.RETRY, Action.RESUME, Action.FETCH_AGAIN)
 
 
@@ -64,14 +64,14 @@ class Menu:
             await answer_tap(query, translate("tap.not_yours"))
 
     async def _claim(self, job: Job, query: CallbackQuery, translate: Language) -> Job | None:
-        """Return the job, owned by the first user who taps; None if it has another owner."""
+        """Return the job with the tapper as its owner; `None` if another user was first."""
         changes: dict[str, Any] = {}
         if not job.user_id:
             if not await self.store.claim(job, query.from_user.id):
                 return None
             changes |= {"user_id": query.from_user.id, "account": query.from_user.id}
         if query.message and not job.message_id:
-            # a process that died just after sending the message did not store which it is: this one
+            # a process that died after sending the message did not store its number, which is this message's
             changes["message_id"] = query.message.message_id
         if job.language != translate.code:
             changes["language"] = translate.code
@@ -142,7 +142,10 @@ class Menu:
 
 
 async def may_choose(query: CallbackQuery, job: Job) -> bool:
-    """Whether the user owns the job, or no user does: in channels its administrators choose then."""
+    """Return whether the tapper owns the job, or may choose for a job that has no owner yet.
+
+    Every member of a chat may choose for such a job, in channels only administrators.
+    """
     if job.user_id:
         return query.from_user.id == job.user_id
     chat = query.message.chat if query.message else None

@@ -74,7 +74,7 @@ class Poller:
 
     async def _fetch(self, hold_s: int) -> None:
         """Fetch and store once; the next call's offset confirms these updates to Telegram."""
-        # The library's `get_updates` parses all updates of an answer, or none.
+        # The library's `get_updates` parses all updates of an answer, or none if one of them is malformed.
         answer = await self.bot._post(
             "getUpdates",
             {"offset": self._offset, "timeout": hold_s, "allowed_updates": ALLOWED_UPDATES},

@@ -41,10 +41,10 @@ from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
-# After `/start` they do as the commands do: the links `t.me/<bot>?start=…`.
+# The words of the links `t.me/<bot>?start=…` that do the same as the commands.
 PRIVACY_WORD, DELETE_WORD = "privacy", "delete"
 _YES, _NO = "y", "n"
-# Once a job is deleted its message is never edited again, so this waits for Telegram's limits.
+# How long a message's last edit waits for Telegram's limits: it is never edited after its job is deleted.
 _EDIT_PATIENCE_S = 60.0
 
 
@@ -64,7 +64,7 @@ class Privacy:
     abilities: AbilitiesCache
 
     async def explain(self, update: Update, context: Context) -> None:
-        """Say what is stored; to a user in a group in their private chat, or with a link to it."""
+        """Say what is stored; in a group, by a message in private or by a link to the private chat."""
         message, translate = update.effective_message, context.translate
         if message is None:
             return
@@ -109,14 +109,14 @@ class Privacy:
                 await edit(query, translate("delete.kept"))
             case (_, word) if word == _YES:
                 await answer_tap(query, None)
-                # the second of two taps shows what the first one found, in the language that it deleted
+                # the second of two taps shows what the first one found, in the language that was deleted
                 once = f"{query.chat_instance}:{query.message.message_id if query.message else query.id}"
                 await edit(query, await self._delete(query.from_user.id, once, translate))
             case _:
                 await answer_tap(query, translate("tap.stale_screen"))
 
     async def _delete(self, user_id: int, once: str, translate: Language) -> str:
-        """Delete everything and return what there was; idempotent for each `once`."""
+        """Delete all data of the user and return a text that says how much; idempotent for each `once`."""
         counted = (translate.code, *await self._count(user_id))
         code, songs, cached = await self.users.counted(once, counted)
         translate = self.job_message.translations.language(code)
@@ -172,7 +172,7 @@ class Privacy:
 
 
 def link_to_private(context: Context, word: str) -> InlineKeyboardMarkup:
-    """Return a button that opens the private chat and asks there."""
+    """Return a button that opens the private chat, where this word of the link stands for a command."""
     url = f"https://t.me/{context.bot.username}?start={word}"
     return InlineKeyboardMarkup([[InlineKeyboardButton(context.translate("button.in_private"), url=url)]])
 

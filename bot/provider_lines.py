@@ -1,4 +1,4 @@
-"""What `/admin` says of the providers, where several may be asked: one line for each."""
+"""The lines of `/admin` about the providers, unless only the API at SEPARATION_API_URL is asked."""
 
 import asyncio
 from collections.abc import Mapping
@@ -13,14 +13,17 @@ from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.circuits import Circuits
 from stemdrop.storage.counters import Counters
 
-# The screen does not wait longer for the separation API.
+# How long the screen waits for the balance of a provider.
 CREDITS_WAIT_S = 3
 _ENDED = ("succeeded", "failed", "refunded", "refused")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderLines:
-    """Raises `StoreUnavailable`. `titles` are those of the providers that are asked: none of a single one."""
+    """Renders the lines. `titles` maps the names of the providers that are asked to their titles.
+
+    It is empty if only the API at SEPARATION_API_URL is asked. The methods raise `StoreUnavailable`.
+    """
 
     providers: Providers
     abilities: AbilitiesCache
@@ -29,7 +32,7 @@ class ProviderLines:
     titles: Mapping[str, str]
 
     async def all(self, translate: Language) -> list[str]:
-        """Ask all providers at once for what is left of their accounts."""
+        """Return a line for each provider; all are asked for their balance at the same time."""
         lately = await self.counters.lately()
         asked = [self.providers[name] for name in self.titles]
         return list(await asyncio.gather(*(self._line(it, lately, translate) for it in asked)))

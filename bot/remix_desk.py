@@ -45,7 +45,7 @@ log = logging.getLogger(__name__)
 
 # A second tap on *Remix*, or on *Picture*, within this time sends nothing.
 _OPEN_AGAIN_S, _PICTURE_AGAIN_S = 3, 10
-# A desk is shown again at most so often when other taps change it meanwhile.
+# How often a tap shows its desk at most, when other taps change the desk meanwhile.
 _MOST_EDITS = 5
 
 _Render = Callable[[Desk], Rendered]
@@ -53,7 +53,7 @@ _Render = Callable[[Desk], Rendered]
 
 @dataclass(frozen=True, kw_only=True)
 class RemixDesk:
-    """The handler for the buttons of desks and remixes. What a desk shows is in Redis and in its buttons."""
+    """The handler for the buttons of desks and remixes. A desk's state is in Redis and in its buttons."""
 
     store: JobStore
     remixes: Remixes
@@ -85,7 +85,7 @@ class RemixDesk:
         if remix and remix.user_id != query.from_user.id:
             await answer_tap(query, translate("tap.not_yours"))
         elif remix and await self.remixing.cancel(remix):
-            # a worker shows its end in the chat, much later where it waits for Telegram
+            # a worker shows this in the chat, too, but much later if it has to wait for Telegram
             job = await self.store.get(remix.job_id)
             done = translate("remix.cancelled", title=short_title(job, translate)) if job else None
             await answer_tap(query, done)
@@ -231,7 +231,7 @@ class RemixDesk:
     async def _desk(self, tap: "_Tap") -> Desk:
         job, named = tap.job, self.translations.language(tap.job.language).stem
         listed = job.result.stems if job.result else ()
-        sent = await self.store.sent(job.id)  # tells stems of one name apart
+        sent = await self.store.sent(job.id)  # `silent` holds names, which a sent stem may share
         stems = tuple(stem for stem in listed if stem.key in sent or named(stem) not in job.silent)
         return Desk(job, stems, await self.remixes.draft(job.id, tap.user_id), tap.my_instrument)
 

@@ -12,18 +12,18 @@ from stemdrop.chat.replies import edit_text
 
 log = logging.getLogger(__name__)
 
-# A tap is not handled again to be answered: what it asked for is done.
+# The pauses between tries to answer a tap, whose update is not handled again: what it asked for is done.
 _PAUSES_S = (0.2, 1.0)
 
 
 async def reply(message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
-    """Reply with plain text in the message's topic, even if it was deleted. Raises `TelegramError`."""
+    """Reply with plain text in the message's topic, even to a deleted message. Raises `TelegramError`."""
     original = ReplyParameters(message.message_id, allow_sending_without_reply=True)
     return await message.reply_text(text, reply_parameters=original, reply_markup=keyboard)
 
 
 async def answer_tap(query: CallbackQuery, text: str | None, *, is_alert: bool = False) -> None:
-    """Answer a tap with at most 200 characters. Raises `TelegramError` if that takes long."""
+    """Answer a tap (at most 200 characters). Raises `TelegramError`, for network errors after three tries."""
     for pause_s in (*_PAUSES_S, None):
         try:
             await query.answer(text, show_alert=is_alert or None)
@@ -46,11 +46,13 @@ async def edit(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup |
 def button(
     text: str, screen: Screen, *words: object, style: KeyboardButtonStyle | None = None
 ) -> InlineKeyboardButton:
+    """Return a button of a screen; `tapped_words` returns its words when it is tapped."""
     data = ScreenTap(screen, tuple(map(str, words))).to_data()
     return InlineKeyboardButton(text, callback_data=data, style=style)
 
 
 def page_buttons(page: int, last: int, screen: Screen, *words: object) -> list[InlineKeyboardButton]:
+    """Return the buttons to the pages before and after `page`; pages go from 0 to `last`."""
     return [
         button(sign, screen, *words, other)
         for sign, other in (("‹", page - 1), ("›", page + 1))
@@ -59,12 +61,12 @@ def page_buttons(page: int, last: int, screen: Screen, *words: object) -> list[I
 
 
 def tapped_words(query: CallbackQuery) -> tuple[str, ...]:
-    """Return what the button of a screen carries beside the screen's letter."""
+    """Return the words that the button of a screen carries after the screen's letter."""
     tap = ScreenTap.from_data(query.data or "")
     return tap.words if tap else ()
 
 
 def number_of(word: str) -> int | None:
-    """Parse an integer that a user typed or a button carries; None if Telegram could not mean it."""
+    """Parse an integer that a user typed or a button carries; `None` for other texts and over 15 digits."""
     digits = word.removeprefix("-")
     return int(word) if digits.isascii() and digits.isdigit() and len(digits) <= 15 else None

@@ -1,4 +1,4 @@
-"""`/settings`: a user's usual mode, whether songs are split by it without a tap, files, and instrument."""
+"""`/settings`: a user's usual mode, whether it is used without a tap, the file format, and the instrument."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Sends the picture of a song, a lane for each stem, when its user asks for it on the mixing desk."""
+"""Sends a picture of a song, with a lane for each stem, when the user asks for it on the mixing desk."""
 
 import asyncio
 import logging
@@ -21,7 +21,7 @@ from stemdrop.services.song_measures import SongMeasures
 
 log = logging.getLogger(__name__)
 
-# Telegram forgets a tap that is not answered for so long.
+# After this time Telegram takes no answer to a tap any more.
 PATIENCE_S = 10.0
 _LOOK_EVERY_S = 0.4
 
@@ -30,14 +30,14 @@ Lanes = list[tuple[Stem, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class SongPictures:
-    """Draws songs by the peaks of their stems, which a worker measures for the first picture."""
+    """Draws songs from the peaks of their stems, which a worker measures before the first picture."""
 
     measures: SongMeasures
 
     async def lanes(self, job: Job) -> Lanes | None:
-        """Return the measured stems of a job with their peaks; none where nothing can be measured.
+        """Return the measured stems of a job with their peaks; an empty list if nothing can be measured.
 
-        `None` if that takes longer than a tap can wait for its answer.
+        `None` if the measurement takes longer than a tap can wait for its answer.
         """
         measures = await self.measures.get(job)
         with suppress(TimeoutError):

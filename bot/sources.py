@@ -19,7 +19,7 @@ _EXTENSION_OF_KIND = {
 
 
 def replied_song(message: Message) -> Message | ExternalReplyInfo | None:
-    """Return the song that a message replies to, in this or another chat; None if it does not."""
+    """Return the message with a song to which this one replies, in any chat; `None` if there is none."""
     replied = message.reply_to_message or message.external_reply
     return replied if replied and source_of(replied) else None
 
@@ -27,7 +27,7 @@ def replied_song(message: Message) -> Message | ExternalReplyInfo | None:
 def source_of(message: Message | ExternalReplyInfo) -> Source | None:
     """Return the song in a message; None if it has none (another document, a text, …).
 
-    Of a document with `UNKNOWN_EXTENSION` only the content tells whether it is one.
+    Only the content of a document with `UNKNOWN_EXTENSION` tells whether it is a song.
     """
     if message.animation:  # comes with a `document` too, and has no sound
         return None
@@ -52,13 +52,13 @@ def name_of(message: Message) -> str:
 
 
 def check_size(source: Source, max_bytes: int) -> None:
-    """Raises `SourceUnusable`."""
+    """Raise `SourceUnusable` if the file has more than `max_bytes`."""
     if source.size_bytes > max_bytes:
         raise SourceUnusable("too_big", size_bytes=source.size_bytes, limit_bytes=max_bytes)
 
 
 def check_duration(source: Source) -> None:
-    """Raises `SourceUnusable`; `source.duration_s` must have been measured."""
+    """Raise `SourceUnusable` if the song is too long; `source.duration_s` must have been measured."""
     if source.duration_s > MAX_DURATION_S:
         raise SourceUnusable("too_long", duration_s=source.duration_s, limit_s=MAX_DURATION_S)
 
@@ -77,7 +77,7 @@ def _source(
         file_unique_id=media.file_unique_id,
         extension=_extension(kind, name, getattr(media, "mime_type", None) or ""),
         size_bytes=media.file_size or 0,
-        # as JSON, since the attribute is an int or a timedelta by the library's settings
+        # from the JSON, since the library's settings decide whether the attribute is an int or a timedelta
         duration_s=int(media.to_dict().get("duration", 0)),
         title=title.strip() or _title_of(name),
         performer=performer.strip(),

@@ -19,7 +19,8 @@ LONGEST_SILENCE_S = 60.0
 # Of two pollers each gets through now and then, so one success does not end the trouble.
 DISTURBED_S = 60.0
 WATCH_EVERY_S = 30.0
-# Telegram retries within two minutes and waits up to one for an answer (tdlib's Bot API server).
+# An older error has passed: Telegram retries within two minutes, and waits up to one minute for an answer
+# (tdlib's Bot API server).
 TRIED_AGAIN_S = 300.0
 
 
@@ -47,6 +48,7 @@ class UpdateHealth:
         self._trouble = trouble
 
     def trouble(self) -> str:
+        """Return a sentence that says why no updates arrive; empty if they arrive."""
         now = self._clock()
         if now - self._disturbed_at < DISTURBED_S:
             return self._disturbance

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 30
 # How often an update that fails is handled, over some five minutes, before it is given up.
 MAX_TRIES = 12
-# While its sender cannot be told that, it is handled for a day more, every five minutes.
+# While the sender cannot be told of the failure, the update is handled for a day more, every five minutes.
 UNTOLD_TRIES = 288
 _UNTOLD_PAUSE_S = 300.0
 _MESSAGES = ("message", "edited_message", "channel_post", "edited_channel_post")
@@ -30,7 +30,7 @@ _KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker
 
 @dataclass
 class UpdateHandler:
-    """The task `UPDATE`: one update, as JSON, through the Application."""
+    """Runs the task `UPDATE`, which passes one update, as JSON, through the Application."""
 
     application: "Application[Any, Any, Any, Any, Any, Any]"
     dead_letters: DeadLetters
@@ -40,8 +40,9 @@ class UpdateHandler:
     async def run(self, update_json: str) -> None:
         """Handle an update; idempotent, as its handlers are.
 
-        Raises `TryLater` when its failure may pass by itself, so that no song is lost to a bad moment. An
-        update that is given up becomes a dead letter, and its sender is told.
+        Raises `TryLater` when its failure may pass by itself. Its sender is told of any other failure, unless
+        the chat takes no answer. An update that cannot be parsed, has failed too often, or whose sender could
+        not be told becomes a dead letter.
         """
         data, update = json.loads(update_json), None
         try:
@@ -93,7 +94,7 @@ class UpdateHandler:
         await self._add_dead_letter(data, f"{type(error).__name__}, {tries} times", is_told=is_told)
 
     async def _count_try(self, update_id: int, text: str) -> int:
-        """Count a failure, over all processes. One that Redis cannot count is no try."""
+        """Count a failed try over all processes; return the count. Raises `TryLater` without Redis."""
         try:
             return await self.dead_letters.count_try(f"{Task.UPDATE}:{update_id}")
         except StoreUnavailable as error:

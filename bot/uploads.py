@@ -1,4 +1,4 @@
-"""Songs: each is checked and becomes a job, and its user is asked how to separate it."""
+"""Takes songs: checks each one, makes it a job, and asks its user how to separate it."""
 
 import asyncio
 import logging
@@ -50,10 +50,10 @@ class Uploads:
             await self.take(message, update, context, wish_of(message, context.person))
 
     async def edited(self, update: Update, context: Context) -> None:
-        """Let the edited caption of a song in a private chat choose its mode until that is picked.
+        """Let an edited caption choose the mode of a song in a private chat until a mode is picked.
 
-        Idempotent: a caption that was undone, or says the same as before, starts nothing. Nor does one of a
-        message whose file was replaced: the job has the earlier file.
+        Idempotent: a caption that was undone, or says the same as before, starts nothing. If the file of the
+        message was replaced, its caption starts nothing either, since the job has the earlier file.
         """
         song = update.effective_message
         wish = caption_wish(song) if song and not song.media_group_id else None
@@ -82,8 +82,8 @@ class Uploads:
     ) -> None:
         """Answer a song with the mode buttons, or with the reason why it cannot be split.
 
-        The message of `update` asks for it: the song's own message, or a reply to it. Its sender owns the
-        job; idempotent for each such message. With a `wish` the task `START` splits it by that, or asks.
+        The message of `update` asks for the split: it is the song's own message, or a reply to it. Its sender
+        owns the job. Idempotent for each such message. A `wish` is carried out by the task `START`.
         """
         translate, request = context.translate, update.effective_message
         if request is None:
@@ -96,7 +96,7 @@ class Uploads:
             await reply(request, translate(f"here.{obstacle}"))
             return
         once = post_of(request)
-        # A channel or an anonymous admin taps under another id: any member may choose then.
+        # A channel or an anonymous admin taps under another id, so any member may choose.
         user_id = context.person.id if not request.sender_chat else 0
         job = make_job(song, request, user_id, source, translate)
         if wish:
@@ -112,7 +112,7 @@ class Uploads:
         holder = await self.store.add(job, once)
         bind_job(holder)
         cached = job if holder == job.id else await self.store.get(holder)
-        # an update that is handled again after a crash finds its job, and perhaps its message
+        # an update that is handled again after a crash finds its job, which may have its message already
         if cached and not cached.message_id:
             log.info(
                 "job %s: a song of %d bytes, %d s", cached.id, source.size_bytes, cached.source.duration_s
@@ -123,7 +123,7 @@ class Uploads:
                 await self.job_message.show(cached)
 
     async def checked(self, job: Job, number: int) -> Job:
-        """Return the job with its song's size and length; `number` is its place among waiting downloads.
+        """Return the job with its song's size and length; `number` orders its owner's waiting downloads.
 
         Raises `SourceUnusable`, `TryLater`, and the network's errors.
         """
@@ -153,7 +153,7 @@ def _minutes(seconds: object) -> int:
 
 
 def post_of(request: Message) -> str:
-    """Name what is asked for: a channel's post, and its copy in the channel's discussion group, ask once."""
+    """Name the message that asks; a channel's post and its copy in a discussion group get the same name."""
     origin = request.forward_origin
     if request.is_automatic_forward and isinstance(origin, MessageOriginChannel):
         return f"song:{origin.chat.id}:{origin.message_id}"
@@ -163,6 +163,7 @@ def post_of(request: Message) -> str:
 def make_job(
     song: Message | ExternalReplyInfo, request: Message, user_id: int, source: Source, translate: Language
 ) -> Job:
+    """Return a new job for a song; with `user_id` 0 any member of the chat may choose for it."""
     named = source.title or translate(_TITLES.get(source.kind, "title.song"))
     return Job(
         id=Job.new_id(),
@@ -172,7 +173,7 @@ def make_job(
         source_message_id=(song if isinstance(song, Message) else request).message_id,
         source=replace(source, title=named),
         language=translate.code,
-        # other supergroups use the field for chains of replies
+        # supergroups without topics use this field for chains of replies
         topic_id=(request.message_thread_id or 0) if request.is_topic_message else 0,
     )
 

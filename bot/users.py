@@ -109,7 +109,7 @@ class UsersCommand:
         log.info("admin %d: user %d has %s credits a day", context.person.id, user_id, wanted)
 
     async def _add(self, user_id: int, once: str, context: Context) -> str:
-        """Let a user in. `once`, here and below, names the update: handled again, it is answered the same."""
+        """Let a user in. `once`, here and below, names the update: when repeated, it is answered the same."""
         (was_in,) = await self.users.counted(once, (await self.users.is_let_in(user_id),))
         await self.desk.requests.decide(user_id, Decision.LET_IN, once, context.person.id, overrules=True)
         log.info("admin %d let %d in", context.person.id, user_id)
@@ -143,7 +143,7 @@ class UsersCommand:
     async def _cancel_waiting(self, user_id: int, once: str) -> int:
         """Cancel jobs that have cost nothing yet and are no longer allowed; return their number."""
         jobs = {job.id: job for job in await self.store.jobs_of(user_id)}
-        if user_id < 0:  # a group: what its members asked for there
+        if user_id < 0:  # a group: also what its members asked for there
             jobs |= {job.id: job for job in await self.store.open_jobs() if job.chat_id == user_id}
         unwanted: list[Job] = []
         for job in jobs.values():

@@ -1,5 +1,7 @@
-"""`stemdrop sandbox`: all of stemdrop on loopback, with one simulated user or until Ctrl-C; or only the local
-Telegram, for a stemdrop that runs elsewhere."""
+"""`stemdrop sandbox`: runs all of stemdrop on loopback, for one simulated user or until Ctrl-C.
+
+With `--listen` it runs only the local Telegram, for a stemdrop that runs elsewhere.
+"""
 
 import argparse
 import asyncio
@@ -82,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the command; returns 0, or 1 after printing why no stems arrived."""
+    """Run the command; returns 0, 1 after one line that says what failed, or 130 after Ctrl-C."""
     console = plain_console()
     try:
         if args.listen:
@@ -191,7 +193,7 @@ async def _run_until_cancelled(
 
 @contextmanager
 def _folder(data: Path | None) -> Iterator[Path]:
-    """Yield the folder to use: without one of the user's a temporary one."""
+    """Yield `data`, or a temporary folder if it is None."""
     if data is not None:
         yield data
         return
@@ -219,7 +221,7 @@ async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str
             run_telegram(telegram, port, with_chat_api=True, link=link, bench=bench, host=host) as url,
         ):
             console.print(f"The local Telegram is ready at {url}", soft_wrap=True)
-            # behind a published port the browser's side of it
+            # the port as the browser sees it, which differs if a container publishes it as another one
             outside = f"http://127.0.0.1:{environ.get('SANDBOX_PORT') or url.rpartition(':')[2]}"
             console.print(f"Open {link.url(outside)}", soft_wrap=True)
             await asyncio.Event().wait()
@@ -227,7 +229,7 @@ async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str
 
 @contextmanager
 def _telegram(folder: Path, keeps_data: bool, environ: Mapping[str, str]) -> Iterator[Telegram]:
-    """Yield the local Telegram of a folder, which with `keeps_data` goes on where it ended."""
+    """Yield a local Telegram with its files in `folder`; with `keeps_data` it goes on where it ended."""
     token = environ.get("TELEGRAM_BOT_TOKEN")
     is_local = environ.get("TELEGRAM_LOCAL_MODE", "").lower() == "true"
     with ExitStack() as stack:
@@ -244,7 +246,7 @@ def _telegram(folder: Path, keeps_data: bool, environ: Mapping[str, str]) -> Ite
 
 
 def _origin(url: str) -> str:
-    """Return scheme, host and port; empty where they could not stand in a header."""
+    """Return scheme, host and port of `url`, or an empty text where a header could not contain them."""
     found = re.match(r"https?://[\w.:\[\]-]+", url, re.ASCII)
     return found[0] if found else ""
 

@@ -27,7 +27,7 @@ class _State(TypedDict):
 
 
 def create_app(settings: SeparatorSettings) -> FastAPI:
-    """Create the separation API; the lifespan opens its files. Raises ValueError for an unknown engine."""
+    """Create the separation API, whose lifespan opens the files. Raises ValueError for an unknown engine."""
     known_stems(settings.engine)
     origin = settings.origin.rstrip("/")
     results = ExpiringFiles(settings.data / "results", settings.keep_results_s, f"{origin}/files")
@@ -84,7 +84,7 @@ async def _remove_expired(settings: SeparatorSettings, table: TaskTable, *stores
 
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
     body = {"code": error.status_code, "msg": error.detail, "data": None}
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 
 class ArrivalOrder:
-    """Lets tasks continue in the order of their arrival; a slow one delays others at most `timeout_s`."""
+    """Lets tasks continue in order of arrival; each waits at most `timeout_s` seconds for earlier ones."""
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
@@ -14,7 +14,7 @@ class ArrivalOrder:
 
     @asynccontextmanager
     async def preparing(self) -> AsyncIterator[None]:
-        """Wait at the end of the block until all earlier tasks have left theirs, or the timeout."""
+        """At the end of the block, wait for the end of all earlier tasks' blocks, or for the timeout."""
         before = tuple(self._waiting)
         left = asyncio.Event()
         self._waiting.append(left)

@@ -27,9 +27,10 @@ class CallbackSender:
         self._hmac_key = settings.callback_hmac_key
 
     async def send(self, url: str, task_id: str, body: dict[str, Any]) -> bool:
-        """Post until delivered or out of attempts; returns whether nothing is left to deliver.
+        """Post the callback, with retries; return False when every attempt has failed.
 
-        Names under `.invalid` never resolve (RFC 2606): a client that polls gives one.
+        A client that polls gives a host name under `.invalid`, which never resolves (RFC 2606). It gets no
+        callback, and the result is True.
         """
         if (urlsplit(url).hostname or "").endswith(".invalid"):
             _log.info("task %s: no callback, its client polls", task_id)
@@ -49,7 +50,7 @@ class CallbackSender:
         headers = {"Content-Type": "application/json", **self._signature(task_id)}
         try:
             async with (
-                asyncio.timeout(self._timeout_s),  # for the whole request; httpx's are per read
+                asyncio.timeout(self._timeout_s),  # for the whole request; httpx's timeouts are per read
                 self._client.stream("POST", url, content=content, headers=headers) as response,
             ):
                 return None if response.status_code == 200 else f"answer {response.status_code}"

@@ -92,7 +92,7 @@ def _address(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str,
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Open the separator's socket, whose options its connections inherit."""
+    """Open the separator's listening socket; accepted connections inherit its options."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=256)
@@ -160,7 +160,7 @@ def _engine(name: str) -> str:
 
 @contextmanager
 def _lock_folder(folder: Path) -> Iterator[None]:
-    """Create the data folder and lock it until this process ends: two would run each other's tasks."""
+    """Create the data folder and lock it for the block: two separators would run each other's tasks."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")
@@ -193,7 +193,7 @@ def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
     server = _Server(config, settings.origin)
 
     def stop(*_: object) -> None:
-        server.should_exit = True  # before uvicorn has its own handlers
+        server.should_exit = True  # for a signal that comes before uvicorn has its own handlers
 
     # uvicorn raises the signal again for the previous handler; the default one would end the process with
     # the signal instead of 0.

@@ -14,10 +14,10 @@ _MAX_INTEGER = 2**63 - 1  # of a SQLite column
 
 
 def read(body: Mapping[str, Any], stems: Sequence[str]) -> CreateRequest:
-    """Return the checked request. Raises `Refusal`: 422 for a wrong field, 404 for a provider's own track.
+    """Return the checked request. Raises `Refusal`: 422 for a wrong field, 404 for a generated track.
 
-    `stems` are the engine's: `stemName` must be one of them. `format` and `maxFileBytes` are our additions to
-    the contract.
+    `stems` are the engine's; `stemName` must name one of them. `format` and `maxFileBytes` are our additions
+    to the contract.
     """
     mode = _mode(body)
     stem_name = _stem_name(body, mode, stem_names(stems))

@@ -13,9 +13,10 @@ REST = "rest"
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """One separation. `only`: this stem and `REST`; None: all stems. `folder` exists and gets the files.
+    """A request to separate `source` into one file per stem in `folder`, which exists.
 
-    A file of more than `max_file_bytes` becomes an MP3 file instead; 0: no limit.
+    `only` asks for this stem and `REST`, None for all stems. A file of more than `max_file_bytes` becomes an
+    MP3 file instead; 0 means no limit.
     """
 
     source: Path
@@ -28,7 +29,7 @@ class EngineRequest:
 
 @dataclass(frozen=True)
 class Separation:
-    """The files by stem, all as long as the song."""
+    """The stem files of one song by stem name, all as long as the song."""
 
     files: Mapping[str, Path]
     duration_s: float
@@ -38,5 +39,5 @@ class Engine(Protocol):
     """Separates songs in a process of its own (`separator.isolation`), so it may block."""
 
     def separate(self, request: EngineRequest) -> Separation:
-        """Raises `UnreadableSourceError` for a bad file; any other exception is a failure of the engine."""
+        """Separate a song. Raises `UnreadableSourceError` for a bad file; any other error is the engine's."""
         ...

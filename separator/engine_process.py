@@ -1,4 +1,4 @@
-"""The engine's process: reads one request from standard input, writes one answer to standard output, ends.
+"""The engine's process: reads one request from standard input, writes one answer to standard output, exits.
 
 `separator.isolation` starts it with `python -m`.
 """

@@ -24,8 +24,8 @@ def success(data: Any) -> JSONResponse:
 
 
 async def refuse(_request: Request, refusal: Exception) -> JSONResponse:
-    """Handle `Refusal`: the HTTP status is 200, and 401 for a wrong key; the body has the code."""
-    assert isinstance(refusal, Refusal)  # noqa: S101 - registered for nothing else
+    """Answer a `Refusal` with its code in the body; the HTTP status is 200, or 401 for a wrong key."""
+    assert isinstance(refusal, Refusal)  # noqa: S101 - registered for this type only
     body = {"code": refusal.code, "msg": refusal.message, "data": None}
     return JSONResponse(body, status_code=401 if refusal.code == 401 else 200)
 

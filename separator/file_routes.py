@@ -17,11 +17,11 @@ from separator.envelope import Refusal, key_check
 from separator.file_store import ExpiringFiles, safe_name
 from separator.settings import SeparatorSettings
 
-_FORM_OVERHEAD_BYTES = 64 * 1024  # of a request, beside the file
+_FORM_OVERHEAD_BYTES = 64 * 1024  # what a request may contain besides the file
 
 
 def download_routes(path: str, files: ExpiringFiles) -> APIRouter:
-    """Return `GET` and `HEAD {path}/{id}/{name}`, without a key: the URL itself is secret."""
+    """Return the routes `GET` and `HEAD {path}/{id}/{name}`, which need no key: the URL itself is secret."""
     router = APIRouter()
 
     @router.api_route(path + "/{folder_id}/{name}", methods=["GET", "HEAD"])

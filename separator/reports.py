@@ -1,4 +1,4 @@
-"""The callback's body and the detail answer's data of a task, and the abilities."""
+"""The JSON that reports a task, in callbacks and detail answers, and the separator's abilities."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,6 +23,7 @@ def callback_body(task: Task, object_name: str) -> dict[str, Any]:
 
 
 def record(task: Task) -> dict[str, Any]:
+    """Return the `data` of the detail answer."""
     failed = task.state is TaskState.FAILED
     return {
         "taskId": task.id,
@@ -42,8 +43,8 @@ def report_abilities(
 ) -> dict[str, Any]:
     """Return the engine, the file formats, and the modes with their prices, stems and instruments.
 
-    This is our addition to the contract. `better_engine` would run if its model was there; `file_format` is
-    the default.
+    This is our addition to the contract. `better_engine` is the one that would run if its model was there;
+    `file_format` is the default.
     """
     made: dict[Mode, dict[str, Any]] = {
         Mode.SEPARATE_VOCAL: {"stems": ["vocals", "instrumental"]},

@@ -63,5 +63,5 @@ def fit_to_engine(settings: SeparatorSettings) -> SeparatorSettings:
         settings,
         engine_runs=1,  # one song takes all cores, and nearly 3 GB
         engine_timeout_s=600 + 6 * settings.max_duration_s,  # two cores need about as long as the song plays
-        engine_memory_bytes=6 * 1024**3,  # of addresses, of which the threads reserve some each
+        engine_memory_bytes=6 * 1024**3,  # of address space, of which each thread reserves some
     )

@@ -13,7 +13,7 @@ class SourceError(Exception):
 
 
 class _UnreachableError(SourceError):
-    """The source's server, or a gateway before it, did not answer or failed: it may be restarting."""
+    """The connection failed, or the answer was a server error: the server may be restarting."""
 
 
 async def fetch(
@@ -59,7 +59,7 @@ async def _save(response: httpx.Response, file: Path, max_bytes: int) -> None:
     if announced.isdigit() and int(announced) > max_bytes:
         raise too_large
     received = 0
-    with file.open("wb") as out:  # not anyio's file: cancelled, its `close` would leave it open
+    with file.open("wb") as out:  # a cancelled `close` of anyio's file would leave it open
         async for chunk in response.aiter_bytes(256 * 1024):
             received += len(chunk)
             if received > max_bytes:

@@ -20,7 +20,7 @@ Pieces = Callable[[Iterable[Floats]], Iterator[Mapping[str, Floats]]]
 def write_stems(request: EngineRequest, separate: Pieces) -> Separation:
     """Decode the source, separate it and encode one file per stem, as long as the song.
 
-    A file that exceeds the request's limit is encoded as MP3 from then on, with what it has so far.
+    A file that exceeds the request's limit is replaced by an MP3 file, to which the rest is written.
     Raises `UnreadableSourceError` for a source that does not decode or is too long.
     """
     files: dict[str, _Encoder] = {}
@@ -54,7 +54,7 @@ class _Encoder:
     def __exit__(self, *exception: object) -> None:
         self._wait()
         self._writer.__exit__(*exception)
-        if exception[0] is None and self._is_too_large():  # the end has made it so
+        if exception[0] is None and self._is_too_large():  # the last samples have made it so
             self._go_on_as_mp3()
             self._writer.__exit__(*exception)
 

@@ -30,7 +30,7 @@ class CallbackState(StrEnum):
 class CreateRequest:
     """A valid create request. `stem_name` is set for `SPLIT_STEM_ADVANCED` only.
 
-    `file_format` None: that of the settings. See `EngineRequest` for `max_file_bytes`.
+    None as `file_format` means that of the settings. See `EngineRequest` for `max_file_bytes`.
     """
 
     audio_url: str
@@ -148,7 +148,7 @@ class TaskTable:
         return [_task(row) for row in rows]
 
     def start(self, task_id: str) -> int:
-        """Count the start of a run; returns the number of starts, with those that ended in a crash."""
+        """Count the start of a run; returns the number of starts, including those that ended in a crash."""
         (starts,) = self._one("UPDATE task SET starts = starts + 1 WHERE id = ? RETURNING starts", task_id)
         return int(starts)
 

@@ -33,7 +33,7 @@ def read_proxies() -> Proxies:
 
 
 def download(url: str, file: Path, max_bytes: int) -> None:
-    """Download `url` to `file`, by the proxy that the environment names.
+    """Download `url` to `file`, through the proxy that the environment names.
 
     Raises `ModelError`; its text contains no part of the URL or of the proxy's address.
     """

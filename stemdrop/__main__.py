@@ -1,4 +1,4 @@
-"""The program `stemdrop`, and `python -m stemdrop`. It imports nothing that takes long."""
+"""The entry point of `stemdrop` and `python -m stemdrop`. This module imports nothing slow."""
 
 from typing import NoReturn
 

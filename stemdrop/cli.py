@@ -1,7 +1,7 @@
 """The command line: `stemdrop up | bot | webhook | worker | doctor | jobs | status | separator | sandbox`.
 
-It imports nothing that takes long, so that help comes at once; each command imports what it needs when it
-runs, the settings before all else.
+This module imports nothing slow, so that help appears at once. Each command imports what it needs when it
+runs; bot, webhook and worker load their modules only after the settings.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from stemdrop.operator.terminal import print_error
 log = logging.getLogger(__name__)
 
 WRONG_SETTINGS = 2  # the exit code
-# Of glibc's malloc (mallopt(3)): the variable that an operator may set, the number of the option, our value.
+# Options of glibc's malloc (mallopt(3)): the operator's environment variable, the option's number, our value.
 _MALLOC_OPTIONS = (
     ("MALLOC_ARENA_MAX", -8, 1),
     ("MALLOC_MMAP_THRESHOLD_", -3, 4 * 1024 * 1024),
@@ -39,7 +39,7 @@ _RESULT_STORE = {
     "key_value.aio.protocols.key_value": "AsyncKeyValue",
 }
 
-# Command → the roles (`serve.Role`) that its process has, the help text, and what is to know besides.
+# Command → the roles (`serve.Role`) of its process, the short help text, and further help.
 _ROLES = {
     "up": (
         ("bot", "webhook", "worker"),
@@ -54,8 +54,8 @@ _ROLES = {
     ),
     "worker": (("worker",), "submit jobs, deliver stems, poll late jobs", "Run any number."),
 }
-# Command → the module with its `add_arguments` and `run`, and the two texts. Separator and sandbox need the
-# extra of the same name.
+# Command → the module with its `add_arguments` and `run`, and the two help texts. Separator and sandbox need
+# the extra of the same name.
 _COMMANDS = {
     "separator": (
         "separator.command",
@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run one command; returns the exit code. Wrong settings are lines on standard error, and code 2."""
+    """Run one command and return its exit code. Wrong settings are listed on standard error, with code 2."""
     began = time.monotonic()
     args = _parse(argv)
     if args.command == "separator" and (problem := _set_up_separator_logging(environ)):
@@ -112,7 +112,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line; `help` and `help jobs` are `--help` and `jobs --help`. May exit."""
+    """Parse the command line; `help jobs` means `jobs --help`. Exits after help and for wrong arguments."""
     if argv and argv[0] == "help":
         argv = [*argv[1:], "--help"]
     parser = argparse.ArgumentParser(
@@ -130,7 +130,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _asks_version(argv: Sequence[str]) -> bool:
-    return any(word.startswith("--v") for word in argv)  # argparse accepts beginnings
+    return any(word.startswith("--v") for word in argv)  # argparse accepts prefixes of options
 
 
 def _version() -> str:
@@ -140,7 +140,7 @@ def _version() -> str:
 
 
 def _set_up_separator_logging(environ: Mapping[str, str]) -> str:
-    """Log as the other processes do; returns what is wrong with the settings for it."""
+    """Set up logging as in the other processes; return what is wrong with its settings, empty if nothing."""
     from stemdrop.observability.logging import set_up_logging  # noqa: PLC0415
 
     level, form = (
@@ -157,7 +157,10 @@ def _set_up_separator_logging(environ: Mapping[str, str]) -> str:
 
 
 def _delay_exit(shortest_run_s: str, began: float) -> None:
-    """Wait until the process has run for so long, or SIGTERM: a container that ends is restarted at once."""
+    """Wait until the process has run for `shortest_run_s` seconds, or for SIGTERM or Ctrl-C.
+
+    A container whose process ends is restarted at once, and would only repeat the same error.
+    """
     left_s = (float(shortest_run_s) if shortest_run_s.isdecimal() else 0) - (time.monotonic() - began)
     if left_s <= 0:
         return
@@ -198,10 +201,10 @@ def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _import_processes(roles: Sequence[str]) -> Any:
-    """Import what the roles need, once the settings are right; a bot holds no web server.
+    """Import the modules of these roles only, and return `stemdrop.serve`.
 
-    The garbage collector rests meanwhile and leaves aside what is there by then: otherwise each of its full
-    searches takes 70 ms, in which nothing else runs.
+    The garbage collector is off during the imports, and ignores the imported objects afterwards: otherwise
+    each full collection takes 70 ms, in which nothing else runs.
     """
     gc.disable()
     _set_malloc_options()
@@ -215,11 +218,11 @@ def _import_processes(roles: Sequence[str]) -> Any:
 
 
 def _set_malloc_options() -> None:
-    """Let glibc keep the memory that deliveries take again and again, before there are any threads.
+    """Make glibc reuse the memory that deliveries free; call it before any thread starts.
 
-    All threads take it from one arena. Otherwise each has one, and keeps what was freed there: a worker that
-    delivers held 169 MB instead of 147. Pieces of files and blocks of sound are not given back to the system
-    at once, which would hand them out anew, cleared, page by page: that took a tenth of a delivery.
+    All threads share one arena. With an arena each, which keeps the memory that is freed in it, a delivering
+    worker held 169 MB instead of 147. Freed blocks of files and audio are not returned to the system at once,
+    which would clear each page again before its next use: that took a tenth of a delivery.
     """
     # a Python that was built without libffi, or is linked statically
     with suppress(ImportError, OSError):
@@ -232,17 +235,17 @@ def _set_malloc_options() -> None:
 
 
 def skip_unused_imports() -> None:
-    """Keep libraries from importing what they do not need here, before they are imported themselves.
+    """Keep httpx and pydocket from importing modules that are not used here; call it before their import.
 
-    Together they would take 11 MB, and a third of the time of a start. httpx imports its command line, with
-    click, pygments and rich, where those are installed; it does without where they are not, which is what
-    `None` says. pydocket imports a store for what tasks return, with a library that checks types; ours return
+    These modules would take 11 MB and a third of the start time. httpx imports its command line, with click,
+    pygments and rich if they are installed; `None` makes that import fail, which httpx tolerates. pydocket
+    imports a store for the return values of tasks, with a library that checks types; our tasks return
     nothing.
     """
     sys.modules["httpx._main"] = None  # type: ignore[assignment]
     for module, name in _RESULT_STORE.items():
         sys.modules[module] = ModuleType(module)
-        setattr(sys.modules[module], name, object)  # which takes no arguments: using it fails
+        setattr(sys.modules[module], name, object)  # it takes no arguments, so that using it fails
 
 
 def _command(name: str) -> Any:

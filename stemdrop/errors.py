@@ -1,4 +1,4 @@
-"""Every exception of stemdrop. Two errors that are handled alike share a class::
+"""The exceptions of stemdrop. Errors that are handled alike share a class::
 
 StemdropError
 ├── SettingsError        the operator must correct a setting
@@ -10,24 +10,25 @@ StemdropError
 ├── ForgedRequest        a link, signature or secret is not ours: 403
 │   └── ExpiredLink      the link was valid once: 403
 ├── TooOften             more requests than are allowed: 429
-├── BadContract          a body is not what the separation API documents: 422
+├── BadContract          a body from outside does not have the documented form: 422
 ├── SeparationError      the separation API did not do what it was asked
-│   ├── Refused          it refused: nothing was accepted
+│   ├── Refused          the API refused: nothing was accepted
 │   ├── Unreachable      nothing was sent: asking again is safe
-│   └── AnswerLost       it may have accepted and charged: never ask again blindly
-│       └── TaskNotTold  it has accepted, and will not tell the task
+│   └── AnswerLost       the API may have accepted and charged: never ask again blindly
+│       └── TaskNotTold  the API has accepted, and does not name the task
 ├── SourceUnusable       the user must send something else
 ├── SourceGone           Telegram no longer has the file
-│   └── SourceTooBig     it does not give a file of this size to a bot
+│   └── SourceTooBig     Telegram does not give a bot a file of this size
 ├── SourceUnavailable    Telegram has the file and does not return it now: try again soon
+├── DeliveryOverridden   another run delivers the job, or nothing is to be delivered any more
 ├── CachedFileGone       Telegram no longer has a cached stem: ask before paying again
 └── FetchFailed          a stem could not be downloaded
-    ├── AddressRefused   its address is not allowed
+    ├── AddressRefused   the stem's address is not allowed
     ├── StemGone         there is no stem (any more): ask for a fresh URL
-    └── StemTooBig       it is larger than Telegram accepts
+    └── StemTooBig       the stem is larger than Telegram accepts
 """
 
-# A provider that is overloaded for longer leaves a job to the next one.
+# A job does not wait for an overloaded provider that asks for a longer pause, if there is another provider.
 LONGEST_BUSY_S = 60.0
 
 
@@ -68,7 +69,7 @@ class ForgedRequest(StemdropError):
 
 
 class ExpiredLink(ForgedRequest):
-    """This server signed the token too long ago, or it has been used as often as allowed."""
+    """The token is from this server, but it is too old or has been used as often as allowed."""
 
 
 class TooOften(StemdropError):
@@ -80,7 +81,7 @@ class TooOften(StemdropError):
 
 
 class BadContract(StemdropError):
-    """A body is not what the separation API documents."""
+    """A body from outside, of the separation API or the mixer's page, does not have the documented form."""
 
 
 class SeparationError(StemdropError):
@@ -90,7 +91,7 @@ class SeparationError(StemdropError):
 class Refused(SeparationError):
     """The API refused: it accepted and charged nothing.
 
-    `retry_after_s` is the time after which it says that it will accept; `None` if it does not say.
+    `code` is the code that stemdrop handles. `retry_after_s` is the pause that the API asks for, or `None`.
     """
 
     def __init__(self, code: int, message: str, retry_after_s: float | None = None) -> None:
@@ -100,7 +101,7 @@ class Refused(SeparationError):
 
     @property
     def is_soon_over(self) -> bool:
-        """Whether the provider says that it will accept, and soon."""
+        """Whether the provider asks for a pause of at most `LONGEST_BUSY_S`."""
         return self.retry_after_s is not None and self.retry_after_s <= LONGEST_BUSY_S
 
 
@@ -113,11 +114,11 @@ class AnswerLost(SeparationError):
 
 
 class TaskNotTold(AnswerLost):
-    """The provider has accepted the order before and does not tell its task: asking again is useless."""
+    """The provider accepted the order earlier and does not name its task: asking again is useless."""
 
 
 class SourceUnusable(StemdropError):
-    """The user's file cannot be split; `reason` names the sentence that says why."""
+    """The user's file cannot be split; the text `unusable.<reason>` explains it, with `values` filled in."""
 
     def __init__(self, reason: str, **values: object) -> None:
         super().__init__(reason)
@@ -134,11 +135,11 @@ class SourceTooBig(SourceGone):
 
 
 class SourceUnavailable(StemdropError):
-    """Telegram says that the file is temporarily unavailable, also after some seconds."""
+    """Telegram says that the file is temporarily unavailable, even after retries for some seconds."""
 
 
 class DeliveryOverridden(StemdropError):
-    """Another run delivers the job now, or the job is no longer to be delivered."""
+    """Another run delivers the job or remix now, or it is no longer to be delivered."""
 
 
 class CachedFileGone(StemdropError):
@@ -150,7 +151,7 @@ class FetchFailed(StemdropError):
 
 
 class AddressRefused(FetchFailed):
-    """The URL leads to an address that is neither public nor allowed, or is not HTTPS."""
+    """The URL is not HTTPS, or leads to an address that is neither public nor allowed."""
 
 
 class StemGone(FetchFailed):

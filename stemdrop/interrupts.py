@@ -1,4 +1,4 @@
-"""Ctrl-C in a program: silent at any time, with the exit code 130, also while modules are imported."""
+"""Makes Ctrl-C end a program silently, with the exit code 130, even while modules are imported."""
 
 import importlib
 import os
@@ -15,7 +15,7 @@ def run_program(module: str) -> NoReturn:
 
     Until `main` calls `heed`, Ctrl-C ends the process at once: there is nothing to clean up yet, and an
     exception within an import can be lost or show a traceback. A program that was started with Ctrl-C ignored
-    (`nohup`) goes on to ignore it.
+    (`nohup`) keeps ignoring it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
@@ -25,7 +25,7 @@ def run_program(module: str) -> NoReturn:
         code = INTERRUPTED
     finally:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, _end)  # all is cleaned up
+            signal.signal(signal.SIGINT, _end)  # the command has cleaned up
     sys.exit(code)
 
 

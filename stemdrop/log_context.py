@@ -28,7 +28,7 @@ def bind_job(job_id: str = "", task_id: str = "") -> None:
 
 @contextmanager
 def job_context(job_id: str = "", task_id: str = "") -> Iterator[None]:
-    """Name this job, or none, in the log lines of the block; afterwards the outer job again."""
+    """Name this job, or none, in the log lines of the block; the outer job is named again after it."""
     token = _fields.set({})
     bind_job(job_id, task_id)
     try:
@@ -38,7 +38,7 @@ def job_context(job_id: str = "", task_id: str = "") -> Iterator[None]:
 
 
 def add_job_fields(record: logging.LogRecord) -> bool:
-    """Add `job` and `task_id` to a log record, unless its message names a job; a filter that accepts all."""
+    """Add `job` and `task_id` to a log record; a job that its message names wins. Accepts every record."""
     fields = _fields.get()
     if isinstance(record.msg, str) and record.msg.startswith("job %s") and isinstance(record.args, tuple):
         named = str(record.args[0]) if record.args else ""

@@ -1,4 +1,4 @@
-"""Runs bot, webhook and worker, in one process or in several, and stops them in order."""
+"""Runs the roles bot, webhook and worker of one process, and stops them cleanly."""
 
 import asyncio
 import logging
@@ -22,13 +22,16 @@ class Role(StrEnum):
 
 
 async def serve(settings: Settings, roles: set[Role]) -> None:
-    """Run the roles until SIGTERM or SIGINT. Raises `SettingsError` when a setting is refused outside."""
+    """Run the roles until SIGTERM or SIGINT. Raises `SettingsError` for a setting that fails in use.
+
+    Examples are a password that Redis refuses, a token that Telegram refuses, and a port that is taken.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     async with open_parts(settings, stop) as parts:
-        if stop.is_set():  # perhaps Redis has not answered
+        if stop.is_set():  # Redis may not have answered
             return
         if len(settings.secret_key.get_secret_value()) < SHORT_KEY:
             log.warning("SECRET_KEY is short: anyone with a link could guess it and forge other links")

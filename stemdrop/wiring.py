@@ -57,7 +57,7 @@ from stemdrop.tasks.engine import Engine
 log = logging.getLogger(__name__)
 
 REDIS_WAIT_S = 30
-# A process that is told to stop hands its unfinished tasks back after this time.
+# After SIGTERM, running tasks and requests may go on for this time; then tasks are handed back.
 STOP_GRACE_S = 20
 WRONG_TOKEN = "TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it"  # noqa: S105 - a sentence
 
@@ -67,7 +67,7 @@ class Parts:
 
     `redis`, `engine`, `http` and `api_http` are opened and closed by the caller; `http` fetches files from
     Telegram, `api_http` calls the separation API. `clock` returns Unix seconds. `flood_clock` and
-    `source_clock` do in place of Redis' own clock, which the limits of all processes share.
+    `source_clock` replace Redis' own clock, by which the limits hold for all processes together.
     """
 
     def __init__(
@@ -169,7 +169,8 @@ class Parts:
 async def open_parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts]:
     """Build the parts of a process and close them at its end.
 
-    Waits for Redis until `stop`. Raises `SettingsError` when Redis refuses the connection or stays away.
+    Waits for Redis until it answers or `stop` is set. Raises `SettingsError` when Redis refuses the
+    connection or has not answered after `REDIS_WAIT_S`.
     """
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(settings.redis_url))
@@ -189,7 +190,7 @@ async def open_parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[P
 
 
 async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Event) -> None:
-    """Wait for Redis and log that, since containers start in any order."""
+    """Wait until Redis answers, since containers start in any order. Raises as `open_parts`."""
     deadline = asyncio.get_running_loop().time() + REDIS_WAIT_S
     while not stop.is_set():
         try:
@@ -203,7 +204,7 @@ async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Eve
 
 
 async def greet_telegram(bot: ExtBot[float], stop: asyncio.Event) -> bool:
-    """Ask for the bot's name; False if `stop` came first. Raises `SettingsError` for a refused token."""
+    """Ask for the bot's name; False if `stop` was set first. Raises `SettingsError` for a refused token."""
 
     async def initialize() -> None:
         with parsing("getMe"):

@@ -36,10 +36,10 @@ reduce_library_costs()
 redis_connections.name_their_makers()
 waits.wait_for_http()
 bot_api_types.watch_local_telegrams()
-# Of the servers that tests start: each change of a level empties the caches of all loggers.
+# Set once for all servers that tests start, since each change of a level empties the caches of all loggers.
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
-# Otherwise each run compiles all tests anew, and each process that a test starts the whole product.
+# Without bytecode each run compiles all tests anew, and each process that a test starts all of the product.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -68,8 +68,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What was imported and collected stays to the end: it need not be looked through for garbage, and what a
-    test leaves is little. What most tests load is loaded before the workers are forked."""
+    """Load what most tests need before the workers are forked, and keep it out of garbage collections.
+
+    What was imported and collected stays to the end, and a test leaves little garbage.
+    """
     load_locales()
     if session.config.getoption("--workers") > 1:
         bot_api_types.load_types()
@@ -81,7 +83,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _newest_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Let servers that tests and the product's environment start be the newest that can be had."""
+    """Let tests and the product's environment start the newest Redis server that is available."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "PATH", redis_servers.search_path(redis_servers.programs()[-1], tmp_path_factory.mktemp("newest"))
@@ -91,7 +93,7 @@ def _newest_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Of HTTP clients; tests that check real certificates name their own."""
+    """Let HTTP clients trust one authority only; tests that check certificates name their own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
         yield
@@ -104,21 +106,21 @@ def _no_pauses_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _patience_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine this process or Redis may stand still for seconds."""
+    """Wait longer for Redis, since on a busy machine it or this process may stand still for seconds."""
     monkeypatch.setattr(connection, "COMMAND_TIMEOUT_S", 60)
     monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 60)
 
 
 @pytest.fixture(autouse=True)
 def _sent_types() -> Iterator[None]:
-    """What a local Telegram sends has the Bot API's types."""
+    """Check that everything that a local Telegram sends has the Bot API's types."""
     yield
     assert bot_api_types.take_problems() == []
 
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
-    """What a command that a test runs does to the loggers ends with the test."""
+    """Undo after each test what a command has changed at the loggers."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     named = [log for log in logging.root.manager.loggerDict.values() if isinstance(log, logging.Logger)]
@@ -134,7 +136,7 @@ def _own_logging() -> Iterator[None]:
 
 @pytest.fixture
 def heeded() -> Iterator[None]:
-    """Ctrl-C, which a suite that runs in the background ignores, and so would whatever it starts."""
+    """Handle Ctrl-C, which a suite in the background ignores, and so would the processes that it starts."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -154,7 +156,7 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """Run one Redis per test process, of the oldest version that can be had."""
+    """Run one Redis per test process, of the oldest version that is available."""
     oldest = redis_servers.search_path(redis_servers.programs()[0], tmp_path_factory.mktemp("oldest"))
     with RedisServer(tmp_path_factory.mktemp("redis"), environment={"PATH": oldest}) as server:
         yield server
@@ -168,7 +170,7 @@ def _redis_client(redis_server: RedisServer) -> Iterator[Redis]:
 
 @pytest.fixture
 def redis_url(redis_server: RedisServer, _redis_client: Redis) -> str:
-    """That Redis, emptied."""
+    """The URL of `redis_server`, emptied before the test."""
     _redis_client.flushall()
     return redis_server.url
 
@@ -190,7 +192,7 @@ async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
 
 @pytest.fixture
 def product_options() -> dict[str, Any]:
-    """What a module changes of `product`: options of `open_product`."""
+    """The options of `open_product` for `product`; a module may override them."""
     return {}
 
 
@@ -208,7 +210,7 @@ async def product(
 
 @pytest.fixture
 async def provided_product(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[Product]:
-    """The same; the separation API is `provider`."""
+    """Like `product`, but the separation API is `provider`."""
     async with (
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, api_url=provider.url) as opened,
@@ -227,7 +229,7 @@ async def own_separator(tone: bytes) -> AsyncIterator[Provider]:
 async def several_providers(
     redis_url: str, telegram: Telegram, provider: Provider, own_separator: Provider
 ) -> AsyncIterator[Product]:
-    """The same; `provider` is asked first, then `own_separator`. Its admin is user 555, if there is one."""
+    """Like `product`, but `provider` is asked first, then `own_separator`. The admin is user 555, if any."""
     settings: dict[str, Any] = {
         "PROVIDERS": "sunoapi,selfhosted",
         "SELFHOSTED_API_URL": own_separator.url,
@@ -243,6 +245,7 @@ async def several_providers(
 
 @pytest.fixture
 async def room(product: Product) -> AsyncIterator[BotRoom]:
+    """The bot of `product`, which handles people's updates when a test lets it."""
     application = product.application()
     await application.initialize()
     yield BotRoom(product, application)
@@ -314,5 +317,5 @@ async def environment(tmp_path: Path, provider: Provider) -> AsyncIterator[Local
 
 
 def provider_settings(provider: Provider) -> dict[str, str]:
-    """How the product finds the provider."""
+    """Return the settings by which the product finds the provider."""
     return {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}

@@ -21,15 +21,16 @@ Stems = dict[str, Stereo]
 
 SONGS_FOLDER = Path(__file__).parent.parent / "sandbox" / "songs"
 STEM_NAMES = ("vocals", "drums", "bass", "other")
-_LOUDNESS_DB = -14.0  # of the mix: root mean square of full scale
+_LOUDNESS_DB = -14.0  # root mean square of the mix, relative to full scale
 _CEILING = 0.82  # an MP3 decoder overshoots by up to 1.5 dB
 
 
 @dataclass(frozen=True)
 class Song:
-    """A melody is lines of `note:beats` and `-:beats`; `vowels` are sung in turn.
+    """A song to compute. Its melody consists of `note:beats` and, for rests, `-:beats`.
 
-    `levels_db` are those of the stems, in the order of `STEM_NAMES`, relative to each other.
+    The `vowels` are sung in turn. `levels_db` are the levels of the stems, in the order of `STEM_NAMES`,
+    relative to each other.
     """
 
     name: str
@@ -50,13 +51,13 @@ class Song:
 
 @dataclass(frozen=True)
 class Bars:
-    """The first bars of a song, and an empty stem of their length with two seconds to fade."""
+    """The first bars of a song; `silence` returns an empty stem, two seconds longer for sounds to fade."""
 
     song: Song
     count: int
 
     def __iter__(self) -> Iterator[tuple[float, list[int]]]:
-        """Yield the start of each bar in seconds, and its chord: MIDI notes, the root first, from C3 on."""
+        """Yield each bar's start in seconds and its chord: MIDI notes, the root first, at C3 or above."""
         for number, name in enumerate(self.song.chords.split()[: self.count]):
             yield number * self.song.beats_per_bar * self.song.beat_s, synth.chord_notes(name)
 
@@ -185,7 +186,7 @@ SONGS = (
 
 
 def compose(song: Song, bars: int | None = None) -> Stems:
-    """Return the stems of a song, or of its first bars; their sum is the mix, with no sample above 1."""
+    """Return the stems of a song, or of its first `bars`. Their sum, the mix, has no sample above 1."""
     stems = song.play(song, Bars(song, bars or len(song.chords.split())))
     for name, level_db in zip(STEM_NAMES, song.levels_db, strict=True):
         stems[name] *= 10 ** (level_db / 20) / max(1e-9, np.sqrt(np.mean(stems[name] ** 2)))
@@ -197,7 +198,7 @@ def mix(stems: Stems) -> Stereo:
 
 
 def _master(stems: Stems) -> Stems:
-    """Bring the mix to its loudness, by gains that change over time and are the same for all stems."""
+    """Bring the mix to `_LOUDNESS_DB` and below `_CEILING`, by a gain over time that all stems share."""
     for _ in range(4):
         whole = mix(stems)
         gain = 10 ** (_LOUDNESS_DB / 20) / np.sqrt(np.mean(whole**2))

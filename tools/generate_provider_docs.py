@@ -16,7 +16,7 @@ _MODES = {
     Mode.SPLIT_STEM: "All stems",
     Mode.SPLIT_STEM_ADVANCED: "One instrument and the rest",
 }
-# Where the table does not name the stems: what the contract of sunoapi.org documents.
+# The stems that sunoapi.org documents, for providers whose `Capabilities` name none.
 _STEMS = {
     Mode.SEPARATE_VOCAL: "vocals, instrumental",
     Mode.SPLIT_STEM: "up to 12",
@@ -24,7 +24,7 @@ _STEMS = {
 
 
 def providers_page() -> str:
-    """Return the page with its tables as they are now."""
+    """Return the page with its tables renewed."""
     text = (ROOT / "docs/providers.md").read_text("utf-8")
     for name, block in (("matrix", _matrix()), ("workings", _workings()), ("rates", _rates())):
         start, mark, rest = text.partition(f"<!-- {name} -->\n")

@@ -15,7 +15,7 @@ from tools.generate_metrics_docs import metrics_page
 from tools.generate_provider_docs import providers_page
 
 ROOT = Path(__file__).parent.parent
-# They stand first, under this heading.
+# The settings of the first section, *Required*.
 _REQUIRED = ("telegram_bot_token", "separation_api_key", "secret_key")
 # The first setting of each further section → its heading, in the order of the pages.
 _HEADINGS = {

@@ -65,7 +65,7 @@ async def _open_desk(chat: Transcript, person: User, menu: Message) -> Message:
 
 
 def _remixes(environment: StoryEnvironment, person: User) -> list[Message]:
-    """Return the remixes that have come: what was done to the song is in small letters in their titles."""
+    """Return the remixes that have come; in their titles a small letter follows the first bracket."""
     sent = environment.local.telegram.bot_messages(person.id)
     titles = [(it, str((it.media or {}).get("title", ""))) for it in sent if it.kind == "audio"]
     return [message for message, title in titles if title.partition("(")[2][:1].islower()]

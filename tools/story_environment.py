@@ -1,4 +1,4 @@
-"""`StoryEnvironment`: what the stories of docs/chat.md are played in, and the step that most begin with."""
+"""`StoryEnvironment`, in which docs/chat.md's stories are played, and `split`, the first step of most."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ class StoryEnvironment:
         return transcript
 
     def song(self, title: str) -> Path:
-        """Write the bundled song with this title, which makes it a different file."""
+        """Write a copy of the bundled song with this title, which makes it a different file."""
         path = self.local.directory / f"{title}.mp3"
         with av.open(str(DEMO_SONG)) as source, av.open(str(path), "w") as target:
             stream = target.add_stream_from_template(source.streams.audio[0])

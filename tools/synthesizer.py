@@ -29,6 +29,7 @@ def midi_note(name: str) -> int:
 
 
 def chord_notes(name: str) -> list[int]:
+    """Return the MIDI numbers of a chord such as Dm or C7, the root first, in the octave from C3."""
     length = 2 if name[1:2] in ("b", "#") else 1
     root = midi_note(name[:length] + "3")
     third = 3 if name[length:].startswith("m") else 4
@@ -40,11 +41,12 @@ def hz(note: float) -> float:
 
 
 def times(length_s: float) -> Sound:
+    """Return the time of each sample in seconds."""
     return np.arange(round(length_s * RATE)) / RATE
 
 
 def place(stem: Stereo, sound: Sound, at_s: float, gain: float, pan: float = 0.0) -> None:
-    """Add a sound; `pan` goes from -1, left, to 1, right, with the same power everywhere."""
+    """Add a sound to a stem at `at_s` seconds; `pan` goes from -1 (left) to 1 (right) at constant power."""
     start = int(at_s * RATE)
     part = sound[: max(0, stem.shape[1] - start)] * gain
     angle = (pan + 1) * np.pi / 4
@@ -53,7 +55,10 @@ def place(stem: Stereo, sound: Sound, at_s: float, gain: float, pan: float = 0.0
 
 
 def oscillate(frequency: Sound, amplitudes: Sequence[float] | Sound, start: float = 0.0) -> Sound:
-    """Return a sound of these harmonics, whose frequency in Hz is given for each sample."""
+    """Return a sound with harmonics of these amplitudes; `frequency` is that of the first, in Hz per sample.
+
+    `start` is the phase at which the sound starts, in periods.
+    """
     spectrum = np.zeros(_TABLE // 2 + 1, complex)
     spectrum[1 : len(amplitudes) + 1] = np.asarray(amplitudes) * -0.5j * _TABLE
     table = np.fft.irfft(spectrum, _TABLE)
@@ -85,7 +90,7 @@ def noise(length_s: float, seed: int, low_hz: float, high_hz: float) -> Sound:
 
 
 def reverb(stem: Stereo, length_s: float, share: float) -> Stereo:
-    """Add the sound of a room, which decays by 60 dB in `length_s`, different on both sides."""
+    """Return the stem with reverberation that decays by 60 dB in `length_s`, different on both sides."""
     decay = 10 ** (-3 * times(length_s) / length_s)
     size = stem.shape[1] + decay.size
     room = np.stack([noise(length_s, seed, 200, 6000) * decay for seed in (1, 2)])
@@ -95,7 +100,7 @@ def reverb(stem: Stereo, length_s: float, share: float) -> Stereo:
 
 
 def formants(note: int, vowel: str) -> Sound:
-    """Return the amplitudes of a note's harmonics, of equal power for every vowel."""
+    """Return the amplitudes of a sung note's harmonics; their power is the same for every vowel."""
     frequency = np.arange(1, int(9000 / hz(note))) * hz(note)
     gain = np.full(frequency.size, 0.02)
     for centre, height in zip(*_VOWELS[vowel], strict=True):
@@ -122,7 +127,7 @@ def hat(length_s: float, seed: int) -> Sound:
 
 
 def pluck(note: float, length_s: float, highest_hz: float) -> Sound:
-    """Return a plucked string: its upper half fades sooner."""
+    """Return the sound of a plucked string, whose higher harmonics fade sooner."""
     time = times(length_s)
     soft = saw(note, length_s, highest_hz / 4) * np.exp(-time / 0.6)
     bright = saw(note, length_s, highest_hz) * np.exp(-time / 0.08)
@@ -130,7 +135,7 @@ def pluck(note: float, length_s: float, highest_hz: float) -> Sound:
 
 
 def pad(stem: Stereo, chord: list[int], at_s: float, length_s: float, highest_hz: float, gain: float) -> None:
-    """Add a chord of detuned strings, spread over the room."""
+    """Add a chord of detuned strings an octave higher, spread from left to right."""
     envelope = fade(length_s + 0.7, 0.35, 0.7)
     for voice, note in enumerate(chord):
         for side, detune in ((-0.9, -0.07), (-0.4, 0.05), (0.4, -0.04), (0.9, 0.08)):
@@ -140,7 +145,7 @@ def pad(stem: Stereo, chord: list[int], at_s: float, length_s: float, highest_hz
 
 
 def growl(note: int, length_s: float, seed: int) -> Sound:
-    """Return a bass of detuned sawtooths over a sine, whose brightness swings."""
+    """Return a bass of detuned sawtooths over a sine, which becomes brighter and darker again."""
     swing = 0.5 - 0.5 * np.cos(2 * np.pi * times(length_s) / max(length_s, 0.2))
     dark, bright = (
         sum(saw(note + detune, length_s, top, seed * 0.13 + detune) for detune in (-0.12, 0.1))

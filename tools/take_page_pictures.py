@@ -21,7 +21,7 @@ async def _split_the_demo_song(page: Page) -> None:
 
 
 async def _take_the_mixer(page: Page, colours: str) -> None:
-    """Open the mixer as the chat does, play a part of the song again and again, and write the picture."""
+    """Open the mixer as the chat does, set a loop and some levels, and write the picture."""
     await page.get_by_role("button", name="Mixer").click()
     mixer = page.frame_locator("dialog iframe")
     position = mixer.get_by_role("slider", name="Position in the song")

@@ -13,7 +13,7 @@ _BOT = "stemdrop"
 
 
 class NoReplyError(Exception):
-    """The bot did not do what the story waits for; the message is the transcript so far."""
+    """The bot did not do what the story waits for, or a button to tap is missing."""
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Transcript:
     async def tap(self, person: User, message: Message, words: str, number: int = 0) -> CallbackQuery:
         """Press a button whose text contains `words`, and wait for the bot's answer.
 
-        `number` says which of several, from 0.
+        `number` is the place of the button among several such buttons, from 0. Raises `NoReplyError`.
         """
         texts = [button["text"] for button in message.buttons]
         found = [button for button in message.buttons if words in button["text"]]

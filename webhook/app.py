@@ -26,8 +26,8 @@ def create_app(
 ) -> FastAPI:
     """Build the application; the caller opens and closes `parts`, and `segments`, which the mixer needs.
 
-    The routes are Starlette's: FastAPI's own solve dependencies and serialise the answer of each request,
-    of which these have no need.
+    The routes are Starlette's: FastAPI's own would resolve dependencies and serialise the answer for each
+    request, which these routes do not need.
     """
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
     expects_callbacks = bool(settings.public_url) and parts.providers.all_call_back

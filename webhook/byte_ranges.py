@@ -6,7 +6,11 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return first and end byte, (0, 0) if unsatisfiable, `None` for the whole, as for several (RFC 9110)."""
+    """Return the first byte of the range and the byte after its last one; `size` is that of the file.
+
+    (0, 0) if no byte of the file is in the range; `None` if the whole file is to be sent: without a valid
+    range, and for several ranges, which a server may ignore (RFC 9110, section 14.2).
+    """
     match = _RANGE.fullmatch(header.replace(" ", ""))
     if not match or match.group(1) == match.group(2) == "":
         return None

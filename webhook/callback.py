@@ -55,7 +55,7 @@ _OUTCOMES: dict[type[StemdropError], str] = {
 
 @dataclass(frozen=True, slots=True)
 class _Callbacks:
-    """The application behind the routes. Errors are answered by that of `webhook.app`."""
+    """The ASGI application behind the routes. The error handlers of `webhook.app` answer its errors."""
 
     store: JobStore
     providers: Providers

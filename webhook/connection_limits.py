@@ -12,16 +12,17 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-# For a request's header, and for the rest of a body that was refused.
+# Within this time a request's header, or the rest of a refused body, must arrive.
 HEADER_TIMEOUT_S = 10.0
-# Of a header, of trailers or of a chunk's extension that have not arrived as a whole.
+# The most bytes of a header, of trailers or of a chunk's extension that are still incomplete.
 MAX_HEADER_BYTES = 16 * 1024
 MAX_HEADERS = 100
-# Requests that are sent before the answer to the first of them.
+# The most requests of one connection that may wait while an earlier one is answered.
 MAX_PIPELINED = 16
-# Half of the files that a process may usually have open. A further connection closes the oldest idle one.
+# Half of the files that a process may usually have open. A further connection closes the longest idle one.
 MAX_CONNECTIONS = 500
-# Fewer, so that further clients are told to come again. It bounds the bodies and source chunks in memory.
+# Fewer than the connections, so that clients beyond them get an answer (503). This also bounds the bodies and
+# source chunks in memory.
 MAX_REQUESTS = 400
 
 _OF_BODIES = (b"content-length", b"transfer-encoding")
@@ -49,7 +50,7 @@ class RequestLimit:
 
 
 class HeaderTimeoutProtocol(HttpToolsProtocol):
-    """Closes connections whose header or refused body does not arrive in time, and the oldest idle ones.
+    """Closes connections whose header or refused body is late, and idle ones if there are too many.
 
     uvicorn's own timer, for idle connections, starts with an answer and ends with the next byte.
     """
@@ -70,7 +71,7 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
 
     @property
     def header_deadline(self) -> float | None:
-        """The loop's time at which the connection is closed unless its header or refused body is complete."""
+        """The loop's time by which the header or refused body must be complete; `None` without a deadline."""
         return self._timer.when() if self._timer else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -110,12 +111,12 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
         self._is_in_header, self._is_advancing = False, True
         version = self.parser.get_http_version()
         hosts = sum(name == b"host" for name, _ in self.headers)
-        # what the parser lets pass (RFC 9112, sections 2.3, 3.2 and 3.2.1)
+        # the parser accepts what RFC 9112 forbids (sections 2.3, 3.2 and 3.2.1)
         if version not in ("1.0", "1.1") or hosts > 1 or (version == "1.1" and not hosts):
             raise ValueError("an unknown version, or not exactly one host")
         if not self.url.startswith(b"/") or b"#" in self.url:
             raise ValueError("the target is no path")
-        if len(self.headers) > MAX_HEADERS:  # they stay in memory while the connection is idle
+        if len(self.headers) > MAX_HEADERS:  # kept in memory while the connection is idle
             raise ValueError("too many headers")
         if self.parser.should_upgrade() and (
             self.parser.get_method() == b"CONNECT" or any(name in _OF_BODIES for name, _ in self.headers)
@@ -160,7 +161,7 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
 def _without_upgrade(data: bytes) -> bytes:
     """Rename a request's `Upgrade` header, which a server may ignore (RFC 9110, section 7.8).
 
-    Java's client asks for HTTP/2 so, and the parser does not read the body of such a request.
+    Java's client asks for HTTP/2 with this header, and the parser would not read the body of such a request.
     """
     header, end, rest = data.partition(b"\r\n\r\n")
     return _UPGRADE.sub(b"\r\nX-Upgrade:", header) + end + rest

@@ -40,7 +40,7 @@ class UnknownProbe(StemdropError):
 
 
 STATUS: dict[type[Exception], int] = {
-    BodyIncomplete: 400,  # which is not received
+    BodyIncomplete: 400,  # the client has left and does not receive it
     ForgedRequest: 403,
     SourceGone: 404,
     UnknownProbe: 404,
@@ -58,7 +58,7 @@ RETRY_AFTER_S = 5
 
 
 def error_handlers() -> dict[Any, Any]:
-    """Return the handler of each exception in `STATUS`; uvicorn answers any other with 500 and logs it."""
+    """Return the handlers of `STATUS`. Starlette answers other exceptions with 500, and uvicorn logs them."""
     return dict.fromkeys(STATUS, _answer)
 
 

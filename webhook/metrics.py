@@ -34,10 +34,10 @@ Samples = dict[tuple[str, ...], float]
 
 
 def metrics_route(snapshots: Snapshots, providers: Mapping[str, str], *, expects_callbacks: bool) -> Route:
-    """Build the route. `expects_callbacks`: whether all results come by callback.
+    """Build the route. `expects_callbacks` tells whether all results come by callback.
 
-    `providers` are those that are asked, with the names that are stored with their API calls: an empty one of
-    the API at SEPARATION_API_URL.
+    `providers` maps the name of each provider that is asked to the label that is stored with its API calls;
+    the label of the API at SEPARATION_API_URL is empty.
     """
 
     async def render() -> bytes:
@@ -52,7 +52,7 @@ def metrics_route(snapshots: Snapshots, providers: Mapping[str, str], *, expects
 
 
 class MetricsCache:
-    """Calls `render` at most once a second and never twice at the same time; concurrent requests share it."""
+    """Calls `render` at most once a second and never twice at once; requests in between share its result."""
 
     def __init__(
         self, render: Callable[[], Coroutine[Any, Any, bytes]], max_age_s: float = MAX_AGE_S
@@ -110,18 +110,18 @@ class _SnapshotCollector(Collector):
         return family
 
     def _foreseen(self, label: Label) -> list[str]:
-        """Return the values of a label; of the providers only those that are asked."""
+        """Return the foreseen values of a label, without the names of providers that are not asked."""
         asked = set(self._providers if label is metrics.PROVIDER else self._providers.values())
         values = (*label.values, *[""] * label.is_optional)
         return [it for it in values if it in asked or it not in _PROVIDERS]
 
     def _is_current(self, metric: Metric, labels: tuple[str, ...]) -> bool:
-        """Whether it is no gauge of a provider that is no longer asked."""
+        """Return whether to show a sample: gauges of providers that are no longer asked are left out."""
         is_of_past = metrics.API in metric.labels and labels[-1] not in self._providers.values()
         return metric.kind is not Kind.GAUGE or not is_of_past
 
     def _shown(self, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Name the API at SEPARATION_API_URL where others are asked, too; otherwise the label is left out."""
+        """Return the labels to show; the API at SEPARATION_API_URL is named only beside other providers."""
         if metrics.API not in metric.labels or labels[-1]:
             return labels
         first = next((name for name, stored in self._providers.items() if not stored), "")
@@ -129,7 +129,7 @@ class _SnapshotCollector(Collector):
 
 
 def _whole(metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the labels with the optional one, where it is stored without."""
+    """Return the labels, with an empty optional label added if they were stored without it."""
     is_short = metrics.API in metric.labels and len(labels) == len(metric.labels) - 1
     return (*labels, "") if is_short else labels
 
@@ -168,7 +168,7 @@ def _gauges(snapshot: Snapshot, expects_callbacks: bool) -> dict[Metric, Samples
 
 
 def _histogram(metric: Metric, samples: Samples) -> Family:
-    """Add up the buckets: `Counters` counts only the bucket that holds a value."""
+    """Return the histogram with cumulative buckets; `Counters` counts each value in one bucket only."""
     family = HistogramMetricFamily(metric.full_name, metric.meaning, labels=[it.name for it in metric.labels])
     for labels in sorted({labels[:-1] for labels in samples if len(labels) == len(metric.labels) + 1}):
         total, buckets = 0.0, []

@@ -1,4 +1,4 @@
-"""`POST`, `GET /probe/{nonce}`: `stemdrop doctor` asks whether `PUBLIC_URL` leads to this webhook."""
+"""`POST` and `GET /probe/{nonce}`: `stemdrop doctor` checks that `PUBLIC_URL` leads to this webhook."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,12 +15,12 @@ MAX_PROBE_BYTES = 16 * 1024
 
 
 def probe_routes(probes: Probes, secret_key: str, body_timeout_s: float = BODY_TIMEOUT_S) -> list[Route]:
-    """Build the routes. A nonce serves once, and nothing is signed for one that is not in our Redis."""
+    """Build the routes. A nonce is answered once, and only if it is stored in our Redis."""
 
     async def prove(request: Request) -> JSONResponse:
-        """Like a callback: prove that this webhook knows the key and that the body arrived."""
+        """Prove that this webhook knows the secret key and that a body such as a callback's arrives."""
         nonce = request.path_params["nonce"]
-        if not await probes.is_laid(nonce):  # before the body of a stranger is read
+        if not await probes.is_laid(nonce):  # before a stranger's body is read
             raise UnknownProbe(UNKNOWN)
         body = await read_json(request, body_timeout_s, max_bytes=MAX_PROBE_BYTES)
         if not isinstance(body, dict) or body.get("nonce") != nonce:
@@ -29,7 +29,7 @@ def probe_routes(probes: Probes, secret_key: str, body_timeout_s: float = BODY_T
         return JSONResponse({"proof": proof(secret_key, nonce)})
 
     async def serve(request: Request) -> Response:
-        """Like a source: serve bytes that the doctor knows."""
+        """Serve 64 KiB that the doctor can compute, as `webhook.source` serves a song."""
         nonce = request.path_params["nonce"]
         await use_up(nonce)
         whole = content(nonce)

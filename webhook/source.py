@@ -30,15 +30,15 @@ from webhook.errors import RETRY_AFTER_S
 
 log = logging.getLogger(__name__)
 
-# Concurrent downloads of one job in this process: as many as the greediest downloader opens. Each holds a
-# connection to Telegram for as long as its reader takes.
+# Concurrent downloads of one job in this process: as many as the greediest download tool opens. Each holds a
+# connection to Telegram until its client has read everything.
 MAX_DOWNLOADS_PER_JOB = 16
-# For one download: 20 MB at 12 kB/s. By then the job has timed out, unless JOB_TIMEOUT_S is longer.
+# The longest download: 20 MB at 12 kB/s. By then the job has timed out, unless JOB_TIMEOUT_S is longer.
 SOURCE_TIMEOUT_S = 1800.0
 # A download whose job has ended is cut off with the first bytes after this time.
 CHECK_INTERVAL_S = 5.0
-# A smaller range of a larger file is no fetch of the song. A larger one counts as a fetch once so much of it
-# is sent, or half of a small file: the song must not be ordered again during a slow download.
+# Once so many bytes are sent to a request, or half of a file of less than twice the size, the song counts as
+# fetched: it must not be ordered again during a slow download. Smaller ranges of a larger file do not count.
 FETCH_BYTES = 256 * 1024
 
 
@@ -51,8 +51,8 @@ def source_routes(
 ) -> list[Route]:
     """Build the routes. A link serves the audio of one job until the job no longer needs it.
 
-    Requests that come too often, or too many at once, are answered 429; a link whose quota is used up
-    (`stemdrop.storage.source_quota`) 403.
+    Requests that come too often, or too many at once, are answered 429; requests with a link whose quota is
+    used up (`stemdrop.storage.source_quota`) 403.
     """
     downloads = OwnerLimits[str](MAX_DOWNLOADS_PER_JOB, _too_many)
 
@@ -82,7 +82,7 @@ def source_routes(
         return job_id, file, _part(file.size_bytes or known_size, wanted, media_type)
 
     path = "/source/{token}/{name}"
-    # the first one that fits serves a request, and a route for GET takes HEAD, too
+    # the first route that matches serves a request, and a route for GET matches HEAD, too
     return [Route(path, describe, methods=["HEAD"]), Route(path, serve)]
 
 
@@ -92,7 +92,7 @@ def _too_many() -> TooOften:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a file that a request gets; after `fetch_bytes` bytes the song counts as fetched."""
+    """The part of a file that a request gets; the song counts as fetched once `fetch_bytes` are sent."""
 
     status: int
     headers: dict[str, str]
@@ -127,7 +127,7 @@ def _part(size: int, wanted: str, media_type: str) -> _Part:
 
 
 class _Download(Response):
-    """Opens Telegram's file only when it is sent, so that a client that disconnects also closes it."""
+    """Opens Telegram's file only while it is sent, so that a client that disconnects also closes it."""
 
     def __init__(
         self,
@@ -166,7 +166,7 @@ class _Download(Response):
                     await answer(scope, receive, send)
 
     async def _checked(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the promised bytes, and note the fetch: it proves that the provider accepted the order.
+        """Yield the promised bytes, and note the fetch, which proves that the provider accepted the order.
 
         Raises `ConnectionAbortedError` when the job ends meanwhile and `RemoteProtocolError` when the file is
         too short, so that the client notices the missing rest.
@@ -182,7 +182,7 @@ class _Download(Response):
             yield wanted
             sent += len(wanted)
             if not is_noted and sent >= self._part.fetch_bytes:
-                with anyio.CancelScope(shield=True):  # a client may close when it has the last byte
+                with anyio.CancelScope(shield=True):  # a client may disconnect after the last byte
                     is_noted = await self._note_fetch()
             if len(wanted) < len(chunk):
                 return
@@ -198,7 +198,7 @@ class _Download(Response):
 
     async def _note_fetch(self) -> bool:
         try:
-            # of a deleted job, the one that has its task
+            # if the job was deleted, the fetch is noted for the job that has its task now
             if not await self._store.note_source_fetched(self._job_id) and (
                 job := await self._store.source_job(self._job_id)
             ):

@@ -1,6 +1,7 @@
 """The task `PACK`: sends a delivered job's stems as one ZIP or as small voice messages.
 
-At least once: a run sends what is not recorded as sent. A repeated order is sent by its `file_id`.
+Each order is carried out at least once: a run sends what is not recorded as sent. The files of a repeated
+order are sent by their `file_id`.
 """
 
 import logging
@@ -38,7 +39,7 @@ from worker.zip_file import add_to_zip, unique_name
 
 log = logging.getLogger(__name__)
 
-# Orders that one process makes, or holds on disk until Telegram's limits allow them, at once.
+# Orders that one process handles at once, with those on disk that wait for Telegram's limits.
 PACKS_AT_ONCE = 2
 PACKS_PER_ACCOUNT = 1
 # With pauses of up to five minutes between runs this is an hour.
@@ -71,7 +72,7 @@ class Archives:
                 await self._run(*order)
 
     async def give_up(self, argument: str) -> None:
-        """Handle an order that has killed its workers: it is not run again, and a new one is counted anew."""
+        """Give up an order that has killed its workers; the runs of a new order are counted from 0."""
         if order := await self._read(argument):
             job, kind = order
             await self.store.count_run(job.id, kind, by=-await self.store.runs(job.id, kind))
@@ -136,7 +137,7 @@ class Archives:
             log.warning("job %s: its user could not be told: %s", job.id, error)
 
     async def _send_zip(self, job: Job, stems: SentStems, translate: Language) -> bool:
-        """Send all stems in one file; returns whether there was any to send."""
+        """Send all stems in one ZIP; returns False if no stem is available."""
         # the number names the content, since a job's stems only grow in number
         entry = f"zip:{len(stems)}"
         before = (await self.store.packed(job.id)).get(entry)
@@ -170,7 +171,7 @@ class Archives:
     async def _fill_zip(
         self, archive: Path, job: Job, stems: SentStems, translate: Language
     ) -> list[str] | None:
-        """Put every stem into the ZIP; returns the names of missing ones, `None` if it gets too large."""
+        """Put all stems into the ZIP; returns the names of missing ones, `None` if the ZIP gets too large."""
         missing, taken = [], set[str]()
         for stem, sent in stems:
             file = await self.downloader.download_sent(job, stem, sent, archive.parent, translate)
@@ -187,7 +188,7 @@ class Archives:
         await self._send_text(job, translate("pack.too_big", title=short_title(job, translate), limit=limit))
 
     async def _send_voices(self, job: Job, stems: SentStems, translate: Language) -> bool:
-        """Send each stem as a voice message; returns whether there was any to send."""
+        """Send each stem as a voice message; returns False if no stem is available."""
         before = await self.store.packed(job.id)
         voice, missing, entries = OPUS, list[str](), list[str]()
         with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
@@ -209,7 +210,7 @@ class Archives:
     async def _send_voice(
         self, job: Job, entry: str, file: DownloadedStem, voice: VoiceFormat
     ) -> VoiceFormat | None:
-        """Send one stem, as audio if voice is forbidden; returns the used format, `None` without audio."""
+        """Send one stem, as audio if voice is forbidden; returns the format, `None` if it is no audio."""
         small = file.path.with_name("small")
         upload = Upload(small, PurePosixPath(file.file_name).with_suffix(voice.extension).name)
         labels: dict[str, Any] = {"title": file.title}
@@ -250,7 +251,7 @@ class Archives:
         await uncounted(self.sender.send_text(job, text))
 
     async def _record(self, job: Job, entry: str, message: Message) -> None:
-        # with the caption as title: it belongs to the file whenever it is sent again
+        # the caption is stored as the title, so that the file keeps it when it is sent again
         sent = {entry: sent_as(message, message.caption or "")}
         what = f"job {job.id}: {entry} sent but not recorded yet"
         await retry_until_stored(lambda: self.store.tick_packed(job.id, sent), what)

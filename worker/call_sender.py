@@ -1,4 +1,4 @@
-"""`CallSender`: makes one create call at one provider, and notes what comes of it."""
+"""`CallSender`: makes one create call at one provider, and records its outcome."""
 
 import logging
 import secrets
@@ -37,26 +37,27 @@ from stemdrop.storage.job_store import JobStore
 
 log = logging.getLogger(__name__)
 
-# The part of Telegram's limit for one file that tags and a cover may take (0.5 of 50 MB).
+# Tags and a cover may take one part in so many of Telegram's limit for one file: 0.5 of 50 MB.
 _PART_FOR_TAGS = 100
-# A create call that can be repeated is sent again so often after a lost answer.
+# A create call that can be repeated after a lost answer is sent in at most so many runs.
 MAX_REPEATS = 8
 _REPEAT_AFTER_S = 2.0
 
 
 class Answered(Enum):
-    """What came of a create call that was not refused."""
+    """The outcome of a create call that was not refused."""
 
     STORED = auto()
-    KNOWN = auto()  # the callback was quicker, or the job has moved on
+    KNOWN = auto()  # the callback came before the answer, or the job has moved on
     LOST = auto()
 
 
 @dataclass(kw_only=True)
 class CallSender:
-    """`links` is `None` without a public URL: sources are uploaded, jobs polled.
+    """Makes the create calls of all jobs; one object serves a process.
 
-    `max_bytes` is Telegram's limit for one file.
+    `links` is `None` without a public URL: sources are then uploaded and jobs polled. `max_bytes` is
+    Telegram's limit for one file.
     """
 
     store: JobStore
@@ -70,7 +71,7 @@ class CallSender:
     clock: Callable[[], float] = time.time
 
     async def prepare(self, job: Job, candidate: Candidate) -> CreateCall:
-        """Return a call that can be noted and sent. Raises as `Provider.upload` and `TelegramFiles.find`."""
+        """Return a call that can be stored and sent. Raises as `Provider.upload` and `TelegramFiles.find`."""
         provider = self.providers[candidate.provider]
         is_uploaded = not (self.links and provider.capabilities.takes_url)
         return CreateCall(
@@ -87,7 +88,7 @@ class CallSender:
         )
 
     async def repeatable(self, job: Job) -> CreateCall | None:
-        """Return the job's last call if it may be sent again: there will be one order."""
+        """Return the job's last call if its provider takes a repeated call as the same order."""
         call = await self.calls.get(job.create_started_by)
         provider = self.providers.get(call.provider) if call else None
         if provider is None or not provider.capabilities.can_repeat:
@@ -96,7 +97,7 @@ class CallSender:
         return call if call and call.source and runs < MAX_REPEATS else None
 
     async def send(self, job: Job, call: CreateCall, run: int, *, is_last: bool = True) -> Answered:
-        """Make a call that was noted. Raises `Refused`, `Unreachable`, or `TryLater` to repeat it."""
+        """Make a call that is stored. Raises `Refused`, `Unreachable`, or `TryLater` to repeat the call."""
         try:
             task_id = await self._create(job, call)
         except (Unreachable, Refused) as error:
@@ -111,10 +112,9 @@ class CallSender:
         return await self._accepted(job, call, task_id)
 
     async def repeat(self, job: Job, call: CreateCall, run: int) -> Answered:
-        """Send a call again that may have been accepted. Raises `TryLater` to repeat it once more.
+        """Repeat a call that may have been accepted. Raises `TryLater` to repeat it once more.
 
-        A refusal says only that this time nothing was accepted: the key may have no credits left after the
-        first time.
+        A refusal says only that nothing was accepted this time: the first call may have used up the credits.
         """
         try:
             task_id = await self._create(job, call, is_repeated=True)
@@ -167,12 +167,12 @@ class CallSender:
         self, job: Job, call: CreateCall, error: Unreachable | Refused, *, is_last: bool
     ) -> None:
         code = str(error.code) if isinstance(error, Refused) else "unreachable"
-        # one that is overloaded, or away, may take the job later
+        # a provider that is overloaded or unreachable may take the job later
         is_final = isinstance(error, Refused) and (
             error.code != TOO_BUSY or not (is_last or error.is_soon_over)
         )
         told, avoid = more_helpful(job.refusal, code), call.provider if is_final else ""
-        # otherwise the refusal would be taken for a lost answer
+        # a refusal that is not stored would be taken for a lost answer
         await retry_until_stored(
             lambda: self.store.not_accepted(job, call.id, code=code, avoid=avoid, told=told),
             f"job {job.id}: the refusal of its call is not stored yet",
@@ -180,7 +180,7 @@ class CallSender:
         await self.count_failure(call.provider, error)
 
     async def count_failure(self, provider: str, error: Exception) -> None:
-        """Note for its circuit that a provider has failed; one that refuses a song has not."""
+        """Count a failure for the provider's circuit; the refusal of a song is no failure."""
         code = error.code if isinstance(error, Refused) else TOO_BUSY
         if code not in (*CLOSED_CODES, TOO_BUSY):
             return
@@ -207,7 +207,7 @@ class CallSender:
         """Ask Telegram for the source before the order is paid for. Raises as `TelegramFiles.find`."""
         try:
             await self.files.ask(job.source.file_id)
-        except TelegramError as error:  # it may be back when the provider fetches the source
+        except TelegramError as error:  # Telegram may answer again when the provider fetches the source
             log.warning(
                 "job %s: Telegram could not say whether it still has the song: %s",
                 job.id,

@@ -9,7 +9,7 @@ from typing import IO, Any, TypeVar
 
 from stemdrop.errors import StemdropError
 
-# Larger pieces are slower: the memory for each is mapped anew.
+# Larger chunks are slower, because the memory for each is mapped anew.
 _CHUNK_BYTES = 128 * 1024
 _is_cancelled: ContextVar[threading.Event | None] = ContextVar("is_cancelled", default=None)
 
@@ -23,7 +23,7 @@ class ThreadCancelled(StemdropError):
 async def run_in_thread(call: Callable[..., Returned], *args: Any) -> Returned:
     """Run a blocking function, which should call `raise_if_cancelled` from time to time.
 
-    A cancelled task still waits for the thread: the folder in which it works is about to be removed.
+    A cancelled task still waits for the thread, since the folder in which the thread works is then removed.
     """
     is_cancelled = threading.Event()
 

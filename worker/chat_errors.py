@@ -1,4 +1,4 @@
-"""What stops a task that writes into a job's chat, in the terms of the task engine."""
+"""Translates Telegram's errors into those with which a task that writes into a job's chat ends."""
 
 import logging
 from collections.abc import AsyncIterator, Awaitable
@@ -21,11 +21,11 @@ Answer = TypeVar("Answer")
 
 
 class Limited(TryLater):
-    """Telegram's limits delay a message; such a run does not count."""
+    """Telegram's limits delay a message; the run that was stopped by that does not count."""
 
 
 class ChatClosed(StemdropError):
-    """The chat does not take this now, because of `obstacle`; `None`: it is gone."""
+    """The chat takes no such message now because of `obstacle`; `None` means that the chat is gone."""
 
     def __init__(self, obstacle: Obstacle | None, why: str) -> None:
         super().__init__(why)
@@ -34,7 +34,10 @@ class ChatClosed(StemdropError):
 
 @asynccontextmanager
 async def chat_errors(job: Job, store: JobStore, run: int) -> AsyncIterator[None]:
-    """Raise `ChatClosed`, or `TryLater` where the same may succeed later; pauses grow with `run`."""
+    """Raise `ChatClosed` or `TryLater` for the errors of the block; the pause grows with `run`.
+
+    Also moves the job to the supergroup that its group became.
+    """
     pause_s = min(2.0**run, _LONGEST_PAUSE_S)
     try:
         yield

@@ -1,4 +1,7 @@
-"""Periodic task, run by one worker at a time: warns the admins of few credits and failing providers."""
+"""The periodic task that warns the admins of few credits and failing providers.
+
+The task runs in one worker at a time.
+"""
 
 import logging
 import math
@@ -34,7 +37,7 @@ class CreditsMonitor:
         self._logged: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Ask each once. Admins get no alert when one is unreachable: their users' songs wait for it."""
+        """Ask each provider once. An unreachable one is only logged, unless its circuit is open for long."""
         for provider in self._providers.asked:
             await self._ask(provider)
 

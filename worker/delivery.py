@@ -1,7 +1,7 @@
 """The task `DELIVER`: sends one job's stems, or the reason why there are none, into its chat.
 
-At least once: a run sends what is not recorded as sent, and records each album. Telegram has no idempotency
-key, so the one album in flight when a process is killed may arrive twice; none can be missing.
+Stems arrive at least once: a run sends what is not recorded as sent, and records each album. Telegram has no
+idempotency key, so the album in flight when a process is killed may arrive twice; none can be missing.
 """
 
 import asyncio
@@ -38,13 +38,13 @@ log = logging.getLogger(__name__)
 
 # With pauses of up to five minutes between runs this is most of a day.
 MAX_DELIVERY_RUNS = 200
-# Runs without an end: the process died, or an unexpected exception ended the run.
+# At most so many runs of a job may break: the process died, or an unexpected exception was raised.
 MAX_BROKEN_RUNS = 10
-# Longer than a run whose connection to Redis is back needs to record what it has sent.
+# Longer than a run needs to record what it has sent once its connection to Redis is back.
 NOT_ENDED_S = 3.0
-# A message that says that stems are being sent, and is replaced sooner, is not worth its part of the limits.
+# A message about the sending of stems that is replaced sooner is not worth its share of Telegram's limits.
 WORTH_SHOWING_S = 5.0
-# The disk budget of one process: stems of this many jobs are on disk at once.
+# One process has the stems of at most so many jobs on disk.
 JOBS_ON_DISK = 8
 
 
@@ -72,9 +72,9 @@ class Delivery:
             return
         bind_job(job_id, job.task_id)
         if job.state is JobState.CHOOSING and job.is_cache_lost:
-            await self._ask_again(job)  # the run that moved it may have ended before that
+            await self._ask_again(job)  # the run that moved the job may have died before it asked
         elif is_overtaken(job):
-            await self._prefer_success(job)  # likewise
+            await self._prefer_success(job)  # the run that failed the job may have died before this
         elif job.state is JobState.DELIVERING and job.result:
             with self._owner_limits.of(job.account):
                 await self._run(job, job.result)
@@ -158,7 +158,7 @@ class Delivery:
             await self.account_queue.next(job.account)
             await self._note_success(job)
         elif job.mode and not job.cached and await self.store.get(job.id) is None:
-            # it was deleted meanwhile, and its stems in the cache must be, too
+            # the job was deleted meanwhile, so its stems must not stay in the cache
             await self.stem_cache.forget(job.source, (job.mode, job.instrument), job.file_format)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
@@ -173,7 +173,7 @@ class Delivery:
             log.warning("job %s: failed with %s", job.id, failure.code)
             await self._show(job)
             await self.account_queue.next(job.account)
-        # or while it was shown
+        # a success may also have come while the failure was shown
         await self._prefer_success(await self.store.get(job.id))
 
     async def _alert(self, job: Job, result: Result, failure: Failure) -> None:
@@ -186,7 +186,7 @@ class Delivery:
         await self.alerts.failed(failure.code, job.provider)
 
     async def _prefer_success(self, job: Job | None) -> None:
-        """Raise `TryLater` if a success, which is paid for, came after the failure: the next run sends it."""
+        """Raise `TryLater` if a paid success came after the failure, so that the next run sends its stems."""
         if job is None or not (job.result and job.result.is_success):
             return
         if is_overtaken(job):
@@ -196,24 +196,24 @@ class Delivery:
         raise TryLater(0.1, "a success came after the failure")
 
     async def _drop_cached(self, job: Job) -> None:
-        """Ask the user whether to pay for stems that are lost; those that have arrived stay."""
+        """Ask the user whether to pay again, since cached stems are lost; stems that have arrived stay."""
         if job.mode:
             choice = (job.mode, job.instrument)
             cached = await self.stem_cache.find(job.source, choice, job.file_format)
-            # another user may have paid meanwhile for stems that Telegram has
+            # the cache may hold newer stems by now, for which another user has paid
             if cached and set(cached.stems) == set(job.cached):
                 await self.stem_cache.forget(job.source, choice, job.file_format)
         changes: dict[str, Any] = {"cached": (), "result": None, "facts": None, "task_id": ""}
         changes["is_cache_lost"] = True
-        changes["create_started_at"] = 0  # that of the job that paid, where this one was given its task
+        changes["create_started_at"] = 0  # a job that shares a paid task has the time of its payer's call
         await self.store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)
-        # read again: a repeated move, whose first answer was lost, says that nothing was moved
+        # read again: if Redis' answer was lost, the repeated move reports that nothing was moved
         current = await self.store.get(job.id)
         if current and current.state is JobState.CHOOSING and current.is_cache_lost:
             await self._ask_again(current)
 
     async def _ask_again(self, job: Job) -> None:
-        """Show the question; recovery does not, since only its user moves such a job on."""
+        """Show the question; recovery does not, since only the user can move such a job on."""
         await self.account_queue.next(job.account)
         try:
             await self.job_message.show_current(job.id)
@@ -224,7 +224,7 @@ class Delivery:
                 raise TryLater(5, f"Telegram: {type(error).__name__}: {error}") from error
 
     async def _cache(self, job: Job, result: Result, unsent: Unsent) -> None:
-        """Remember the `file_id`s of a complete result, and what was measured of it. Idempotent."""
+        """Cache the `file_id`s of a complete result, and the measures of its song. Idempotent."""
         sent = await self.store.sent(job.id)
         stems = [
             CachedStem(stem.key, entry.kind, entry.file_id, entry.title)
@@ -235,7 +235,7 @@ class Delivery:
             await self.stem_cache.put(job, CachedStems(result, tuple(stems), unsent.facts, unsent.peaks))
 
     async def _note_success(self, job: Job) -> None:
-        """Note once per job its instrument, and the time from its turn to its result."""
+        """Count the job's instrument and the time from its turn to its result, once per job."""
         began_at = job.create_started_at or job.picked_at
         if job.mode and began_at and not (job.cached or job.paid_by or job.is_timed):
             if job.instrument:
@@ -244,7 +244,7 @@ class Delivery:
 
     @asynccontextmanager
     async def _showing_progress(self, job: Job, run: DeliveryRun) -> AsyncIterator[None]:
-        """Show that stems are being sent, if that takes long enough to be read, be it in several runs."""
+        """Show that stems are being sent, once that has taken `WORTH_SHOWING_S`, over all runs."""
         has_begun = asyncio.Event()
         waited_s = max(self.job_message.clock() - job.moved_at, 0) if run.number > 1 else 0
 
@@ -266,10 +266,10 @@ class Delivery:
         finally:
             if not has_begun.is_set():
                 showing.cancel()
-            await asyncio.wait({showing})  # an edit that comes later would replace the end
+            await asyncio.wait({showing})  # a later edit would replace the job's end in its message
 
     async def _show(self, job: Job) -> None:
-        """Show the job's end if possible; recovery shows one that is not shown now."""
+        """Show the job's end if possible; otherwise recovery shows it later."""
         try:
             await self.job_message.show_current(job.id)
         except TryLater as error:
@@ -282,7 +282,7 @@ class Delivery:
                 await self._tell_owner(job)
 
     async def _tell_owner(self, job: Job) -> None:
-        """Tell the user in private what a group does not let the bot write; recovery still tries there."""
+        """Tell the user in private what the group refuses; recovery still tries to show it in the group."""
         current = await self.store.get(job.id)
         if current is None or current.user_id in (0, current.chat_id):
             return

@@ -1,4 +1,4 @@
-"""`FailOver`: has another provider asked for a job whose task has failed at no cost."""
+"""`FailOver`: lets another provider be asked for a job whose task has failed at no cost."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FailOver:
-    """Raises `StoreUnavailable`."""
+    """Orders the next create call for a failed job. Raises `StoreUnavailable`."""
 
     store: JobStore
     engine: Engine
@@ -26,10 +26,10 @@ class FailOver:
     circuits: Circuits
 
     async def run(self, job: Job, failure: Failure) -> Failure | None:
-        """Let another provider be asked; returns the failure to tell where none is.
+        """Let another provider be asked; returns the failure to show if none is, and `None` otherwise.
 
-        Only the user decides whether to pay again, or more than the button said. Raises `TryLater` if the
-        job has moved on meanwhile.
+        Only the user decides whether to pay again, or more than the tapped button said. Raises `TryLater` if
+        the job has moved on meanwhile.
         """
         if not self._is_free(job, failure) or job.mode is None or job.paid_by:
             return failure

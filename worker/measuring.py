@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Of one process: measuring needs a whole core.
+# Each process measures one song at a time, because measuring needs a whole core.
 _MEASURED_AT_ONCE = 1
 
 
@@ -60,7 +60,7 @@ class Measuring:
             log.info("job %s: its song is not measured now: %s", job.id, type(error).__name__)
 
     async def give_up(self, job_id: str) -> None:
-        """Note that nothing more can be learnt of a job's stems: measuring them has killed its workers."""
+        """Mark a job's cached stems as measured, without peaks: measuring them has killed its workers."""
         job = await self.store.get(job_id)
         if job and job.mode:
             cached = await self.stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
@@ -68,9 +68,9 @@ class Measuring:
                 await self.stem_cache.put_measures(job, job.facts, {})
 
     async def measure(self, job: Job) -> Job:
-        """Measure the job's stems unless that is done, and return it with what is known then.
+        """Measure the job's stems unless that is done; returns the job with the facts of its song.
 
-        Raises as `StemDownloader.download_sent`, when a later try may succeed.
+        Raises as `StemDownloader.download_sent` when a later try may succeed.
         """
         if job.mode is None or job.result is None:
             return job
@@ -92,7 +92,7 @@ class Measuring:
         return replace(job, facts=facts)
 
     async def _measure(self, job: Job, sent: Mapping[str, Sent], meter: SongMeter, folder: Path) -> bool:
-        """Return whether there was any stem."""
+        """Measure the sent stems one after the other; returns whether any could be fetched."""
         is_fetched = False
         translate = self.translations.language(job.language)
         for stem in job.result.stems if job.result else ():

@@ -1,7 +1,7 @@
 """The periodic task that updates the messages of open jobs: how far each is, and its place in the queue.
 
-It runs in one worker at a time, never waits for Telegram's limits, and leaves them to stems. It does not show
-ends: the task that ends a job does, or recovery.
+The task runs in one worker at a time. It does not wait for Telegram's limits, so that stems come first. The
+end of a job is shown by the task that ends the job, or by recovery.
 """
 
 import logging
@@ -24,13 +24,13 @@ from stemdrop.storage.keys import PROGRESS_LIFETIME_S
 
 log = logging.getLogger(__name__)
 
-# Telegram takes about 30 messages a second over all chats: this is a small part of it.
+# A small part of what Telegram takes over all chats, about 30 messages a second.
 MESSAGES_PER_RUN = 5
 JOBS_PER_RUN = 100
 NEXT_RUN_S = 5.0
 # Practically not at all (0 would mean the default).
 UPDATE_PATIENCE_S = 0.005
-# A message that has become wrong must be corrected, even if that takes a while.
+# A message that shows an outdated state must be corrected, even if that takes a while.
 CORRECTION_PATIENCE_S = 60.0
 
 FIRST_S, YOUNG_S, OLD_S = 15.0, 30.0, 60.0
@@ -46,13 +46,13 @@ class _TelegramAway(Exception):
 @dataclass
 class _Run:
     written: int = 0
-    chats: set[int] = field(default_factory=set)  # where it has tried to update a message
+    chats: set[int] = field(default_factory=set)  # in which the run has tried to update a message
     waiting: Counter[int] = field(default_factory=Counter)  # chat → jobs that wait for other jobs of the chat
 
 
 @dataclass
 class ProgressUpdates:
-    """One run updates a few messages, those first that were not written for longest."""
+    """Updates a few messages in each run, first those that were written the longest time ago."""
 
     store: JobStore
     due_jobs: DueJobs
@@ -96,7 +96,7 @@ class ProgressUpdates:
             return await self._update(job, done)
 
     def _not_after_offer(self, job: Job | None, at: float) -> float:
-        """The time of the next look at a job: on time to offer that the separation service is asked again."""
+        """Return `at`, or the earlier time at which the user can be offered another create call."""
         is_offer_due = job and job.answer_lost_at and self.clock() < _offered_at(job)
         return min(at, _offered_at(job)) if job and is_offer_due else at
 
@@ -124,7 +124,7 @@ class ProgressUpdates:
     async def _renew(self, job: Job) -> bool:
         current = await self.store.get(job.id)
         if current is None or current.state is not job.state:
-            return False  # the task that moved it shows it
+            return False  # the task that moved the job shows it
         if not await self.job_message.show_if_changed(current, UPDATE_PATIENCE_S):
             return False
         try:
@@ -136,7 +136,7 @@ class ProgressUpdates:
 
 
 def _last_shown_at(due: DueJob) -> float:
-    """When the job's message was last written: the task that moves a job writes it, too."""
+    """Return when the job's message was last written: by an update, or by the task that moved the job."""
     return max(due.job.shown_at, due.job.moved_at) if due.job else 0.0
 
 
@@ -149,7 +149,7 @@ def _due_at(job: Job) -> float:
 
 
 def _interval_s(job: Job) -> float:
-    """The longer a job takes, the less a few seconds matter."""
+    """Return the seconds between two updates, which are more for older jobs."""
     age_s = job.shown_at - (job.picked_at or job.moved_at)
     if job.shown_at < job.moved_at or age_s < FIRST_S:
         return FIRST_S

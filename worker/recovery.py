@@ -1,6 +1,6 @@
-"""The periodic task that moves on the jobs that nothing else moves on: a process died, or an answer is late.
+"""The periodic task that moves on stuck jobs, whose process has died or whose answer is late.
 
-It runs in one worker at a time.
+The task runs in one worker at a time.
 """
 
 import asyncio
@@ -26,22 +26,23 @@ from stemdrop.tasks.tracebacks import EXPECTED, Tracebacks
 
 log = logging.getLogger(__name__)
 
-# The end of a job is shown again and again for this long: while Telegram refuses it, while Telegram is away.
+# Recovery tries to show the end of a job for this long: while Telegram refuses the message, and while
+# Telegram is away or the chat takes no messages for now.
 SHOW_FOR_S = 3600
 SHOW_AWAY_S = 24 * 3600
-# A job that ran out of time is polled for so much longer, less and less often: its result is paid for.
+# A job that ran out of time is polled for so much longer, ever less often, because its result is paid for.
 LATE_FOR_S = 24 * 3600
 LATE_AT_ONCE = 100
-_LATE_EVERY = 0.1  # of the time since it was given up
+_LATE_EVERY = 0.1  # the pause between two such polls, as a share of the time since the job failed
 # The answer to the create call of a job that was deleted during that call comes within this time.
 ANSWER_OF_DELETED_S = 120.0
-# A remix that has not ended so long after its order is rendered again if its task was lost.
+# So long after its order, the task of a remix that has not ended is added again, in case it was lost.
 REMIX_AGAIN_S = 60.0
 AT_ONCE = 8
-# A job whose progress is told in polls of many jobs is polled this often: a little less than the pause
-# between two runs, so that it is polled in each.
+# The pause between two polls of a job whose provider reports many jobs in one request: a little less than
+# the pause between two runs, so that each run polls the job.
 PROGRESS_EVERY_S = 8.0
-# The jobs that are read in one step, which blocks the process for about 10 ms.
+# So many jobs are read in one step, which blocks the process for about 10 ms.
 BATCH = 50
 # A job that waits for another task is looked at again after half of its time in the state, but not sooner and
 # not later than this.
@@ -51,7 +52,7 @@ _TIMES = ("moved_at", "create_started_at", "polled_at", "shown_at")
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """When recovery acts, in seconds since the job's last move."""
+    """When recovery acts: seconds since the job's last move; `poll_interval_s` is between two polls."""
 
     poll_after_s: float
     poll_interval_s: float
@@ -61,7 +62,7 @@ class Deadlines:
 
 @dataclass(kw_only=True)
 class Recovery:
-    """One run looks at every job that is due."""
+    """Looks at every job that is due, in each run."""
 
     store: JobStore
     due_jobs: DueJobs
@@ -88,11 +89,11 @@ class Recovery:
             await self.due_jobs.put_off([(it, self._next_look_at(it.job)) for it in due])
 
     async def _restart_remixes(self, before: float) -> None:
-        """Add the tasks of open remixes, which may be lost; those that are not lost stay as they are."""
+        """Add the tasks of open remixes, in case they were lost; a task that exists stays as it is."""
         for remix_id in await self.remixes.open_ids(before):
             if await self.remixes.exists(remix_id):
                 await self.engine.add(Task.RENDER, remix_id, remix_id)
-            else:  # it has expired
+            else:  # the remix has expired
                 await self.remixes.drop(remix_id)
 
     async def _try(self, job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
@@ -129,7 +130,7 @@ class Recovery:
                     await self.account_queue.next(job.account)
 
     def _next_look_at(self, job: Job | None) -> float:
-        """When to look again at a job that has not moved by then."""
+        """Return when to look again (Unix seconds) at a job that does not move before."""
         now, limits = self.clock(), self.deadlines
         times = [now + LONGEST_WAIT_S]
         if job:
@@ -152,13 +153,13 @@ class Recovery:
         return limits.poll_after_s if has_callbacks else self._poll_interval_s(job)
 
     def _poll_interval_s(self, job: Job) -> float:
-        """Return how often a job is polled, which is more often where one request tells of many jobs."""
+        """Return the seconds between two polls of a job: fewer where one request reports many jobs."""
         limit_s, works = self.deadlines.poll_interval_s, self.polling.providers.capabilities(job.task_id)
         is_often = works is not None and works.polls_many
         return min(PROGRESS_EVERY_S, limit_s) if is_often else limit_s
 
     async def _correct_times(self, job: Job) -> Job:
-        """Replace times in the future, which a clock that was set back has left: the job would wait."""
+        """Replace times in the future, left by a clock that was set back: the job would wait for them."""
         now = self.clock()
         ahead = {name: now for name in _TIMES if getattr(job, name) > now + CLOCK_SKEW_S}
         if not ahead:
@@ -189,9 +190,9 @@ class Recovery:
             await self._fail(job, Failure("timeout", charged=not job.paid_by))
 
     async def _follow(self, job: Job) -> None:
-        """Let a job that waits for another one's result go on by itself once that can no longer come.
+        """Let a job that waits for another job's result go on by itself once that result cannot come.
 
-        A job in progress ends by its own deadlines; a cancelled one is polled for those who wait for it.
+        A payer in progress ends by its own deadlines; a cancelled payer is polled for the jobs that wait.
         """
         payer, now, limits = await self.store.get(job.waits_for), self.clock(), self.deadlines
         if payer and payer.state in (JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING):

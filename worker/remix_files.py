@@ -1,4 +1,4 @@
-"""Makes the files of a remix: fetches the stems that are heard, mixes and tags them."""
+"""Makes the files of a remix: fetches the audible stems, mixes them and tags the mixes."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from worker.render_order import RenderOrder
 from worker.stems.download import FETCHES_PER_JOB, DownloadedStem, write_tags_or_none
 from worker.stems.downloader import StemDownloader
 
-# Of one process: a render needs a whole core.
+# Each process renders one remix at a time, because a render needs a whole core.
 RENDERS_AT_ONCE = 1
 _EXTENSIONS = {AudioFormat.MP3: ".mp3", AudioFormat.FLAC: ".flac"}
 _NOT_SENT = Sent(0, "", "")
@@ -32,21 +32,22 @@ _NOT_SENT = Sent(0, "", "")
 
 @dataclass
 class Progress:
-    """How much of an order is rendered: `share` of 1. The thread that renders writes it."""
+    """How much of an order is rendered: `share`, from 0 to 1, which the rendering thread writes."""
 
     recipes: int
     done: int = 0
     share: float = 0.0
 
     def note(self, share: float) -> None:
+        """Note how much of the current recipe is rendered, from 0 to 1."""
         self.share = (self.done + share) / self.recipes
 
 
 @dataclass
 class RemixFiles:
-    """The files that were made, by the numbers of their recipes, and why others were not.
+    """The files that were made, by the numbers of their recipes, and why others are lacking.
 
-    `missing` and `too_big` are names for the user; `is_silent`: no recipe lets anything be heard.
+    `missing` holds the names of stems, `too_big` the titles of remixes. `is_silent`: all recipes are silent.
     """
 
     files: dict[int, DownloadedStem] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class RemixMaker:
 
     @property
     def is_busy(self) -> bool:
-        """Whether another render comes first."""
+        """Whether another render is running, for which a new one has to wait."""
         return self._slots.locked()
 
     async def make(
@@ -79,7 +80,7 @@ class RemixMaker:
         folder: Path,
         progress: Progress,
     ) -> RemixFiles:
-        """Make a file of each recipe from the job's `sent` stems; a stem that is gone is left out.
+        """Make a file for each recipe from the job's `sent` stems, in `folder`, without stems that are gone.
 
         Raises as `StemDownloader.download_sent`, and `NotAudio`.
         """
@@ -108,7 +109,7 @@ class RemixMaker:
         return made
 
     def _audible(self, order: RenderOrder, sent: Mapping[str, Sent]) -> list[Stem]:
-        """Return the job's stems without those that are silent, which were not sent."""
+        """Return the job's stems without the silent ones, which were not sent."""
         named, silent = self.translations.language(order.job.language).stem, order.job.silent
         # stems of one name are told apart by their keys
         return [stem for stem in order.stems if stem.key in sent or named(stem) not in silent]
@@ -116,7 +117,7 @@ class RemixMaker:
     async def _fetch(
         self, order: RenderOrder, stems: Sequence[Stem], sent: Mapping[str, Sent], folder: Path
     ) -> dict[str, MixInput]:
-        """Fetch the stems, a few at a time; those that are gone are left out."""
+        """Fetch the stems, a few at a time, and return them by key, without stems that are gone."""
         slots = asyncio.Semaphore(FETCHES_PER_JOB)
 
         async def fetch(stem: Stem, place: Path) -> MixInput | None:
@@ -146,7 +147,7 @@ class RemixMaker:
         folder: Path,
         progress: Progress,
     ) -> DownloadedStem | None:
-        """Mix one recipe; `None` if it is larger than Telegram accepts, also as MP3."""
+        """Mix one recipe; returns `None` if the file is larger than Telegram accepts even as MP3."""
         recipe, path = order.recipes[number], folder / f"mix-{number}"
         formats = (AudioFormat.FLAC, AudioFormat.MP3) if order.job.is_lossless else (AudioFormat.MP3,)
         for audio_format in formats:

@@ -1,4 +1,4 @@
-"""`RemixSender`: sends the files of a remix, or what Telegram stores of it, and records what arrived."""
+"""`RemixSender`: sends the files of a remix, new or stored by Telegram, and records which arrived."""
 
 import logging
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ from worker.zip_file import add_to_zip, unique_name
 
 log = logging.getLogger(__name__)
 
-# The key of the one file of an archive; others have the numbers of their recipes.
+# The key of an order's ZIP; the keys of single files are the numbers of their recipes.
 ZIP = "zip"
-# More than a ZIP has beside a file: its name, twice, and some numbers.
+# More than a ZIP adds to each of its files: the name, twice, and some numbers.
 _ZIP_ENTRY_BYTES = 1024
 _SENDING = (RemixState.RENDERING, RemixState.SENDING)
 
@@ -41,13 +41,13 @@ class RemixSender:
     max_bytes: int
 
     async def cached(self, order: RenderOrder, waiting: Mapping[int, Recipe]) -> dict[str, Sent]:
-        """Return what Telegram stores of these recipes, or of the archive: key → file."""
+        """Return the files that Telegram stores of these recipes, or of the archive, by key."""
         keys = [ZIP] if order.remix.is_archive else [str(number) for number in waiting]
         found = {key: await self.remixes.cached(order.job, _digest(order, key)) for key in keys}
         return {key: sent for key, sent in found.items() if sent}
 
     async def send(self, order: RenderOrder, made: RemixFiles, cached: Mapping[str, Sent]) -> list[str]:
-        """Send all in one album, or as one ZIP; returns what to say of that which did not come.
+        """Send the files in albums or as one ZIP; returns texts for the user about files that did not come.
 
         Raises `DeliveryOverridden` if the order was cancelled, and as `StemSender.send`.
         """
@@ -66,7 +66,7 @@ class RemixSender:
         return notes
 
     def _fits(self, order: RenderOrder, made: RemixFiles) -> bool:
-        """Whether one ZIP holds all; what is left of a pack that came singly is none."""
+        """Return whether one ZIP can hold the files; False if an earlier run has sent some of them singly."""
         if len(made.files) + len(made.too_big) < len(order.recipes):
             return False
         sizes = [file.path.stat().st_size + _ZIP_ENTRY_BYTES for file in made.files.values()]
@@ -133,14 +133,14 @@ class RemixSender:
         return []
 
     async def _forget(self, order: RenderOrder, cached: Mapping[str, Sent], error: CachedFileGone) -> None:
-        """Forget files that Telegram may have lost, and raise `TryLater`: they are made again."""
+        """Forget files that Telegram may have lost, and raise `TryLater`: the next run makes them again."""
         log.info("job %s: its remix is made again: %s", order.job.id, error)
         for key in cached:
             await self.remixes.forget_cached(order.job, _digest(order, key))
         raise TryLater(0.1, "Telegram no longer has a remix") from error
 
     async def _check_owner(self, order: RenderOrder) -> None:
-        """Note that the order is being sent: from now on it cannot be cancelled."""
+        """Move the order to `SENDING`, where it cannot be cancelled. Raises `DeliveryOverridden`."""
         if not await self.remixes.move(order.remix, RemixState.SENDING, _SENDING, order.token):
             raise DeliveryOverridden
 
@@ -148,7 +148,7 @@ class RemixSender:
         what = f"job {order.job.id}: a remix was sent but is not recorded yet"
         await retry_until_stored(lambda: self.remixes.tick(order.remix.id, sent), what)
         log.info("job %s: sent remix %s: %s", order.job.id, order.remix.id, ", ".join(sent))
-        with suppress(StoreUnavailable):  # it would be made again
+        with suppress(StoreUnavailable):  # a file that is not cached is made again
             for key, file in sent.items():
                 if is_complete and file.file_id:
                     await self.remixes.cache(order.job, _digest(order, key), file)

@@ -1,4 +1,4 @@
-"""`RenderMessage`: the message that shows how a remix is being made, until it is there."""
+"""`RenderMessage`: the message that shows the progress of a remix until the remix is sent."""
 
 import logging
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class RenderMessage:
             log.info("job %s: its remix is made without a message: %s", order.job.id, error)
 
     async def show_progress(self, order: RenderOrder, share: float) -> None:
-        """Show how much is made, if Telegram takes that at once."""
+        """Show how much of the remix is made (`share`, from 0 to 1), if Telegram takes the edit at once."""
         if not order.message_id:
             return
         percent = order.translate.percent(share)
@@ -71,7 +71,7 @@ class RenderMessage:
 
 
 def change_button(order: RenderOrder) -> InlineKeyboardMarkup:
-    """Return the button that opens the desk of the job."""
+    """Return the button that opens the job's mixing desk."""
     text = order.translate("button.change_remix")
     return InlineKeyboardMarkup([[remix_button(text, RemixAction.OPEN, order.job.id)]])
 

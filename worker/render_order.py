@@ -1,4 +1,4 @@
-"""`RenderOrder`: an order of a remix that a run of the task RENDER handles."""
+"""`RenderOrder`: the order of a remix that a run of the task RENDER handles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from stemdrop.domain.titles import MAX_NAME, file_name, in_sentence, title
 
 @dataclass
 class RenderOrder:
-    """An order, its job, and the run's state: `token` names the run, `message_id` is its message."""
+    """An order, its job, and the run's state: its `token`, and the `message_id` that shows the progress."""
 
     remix: Remix
     job: Job
@@ -23,19 +23,19 @@ class RenderOrder:
     message_id: int = 0
 
     def __post_init__(self) -> None:
-        # the numbers of an old chat's messages name other messages in the chat that it became
+        # in the supergroup that a group became, the old id names another message
         if self.remix.chat_id == self.job.chat_id:
             self.message_id = self.remix.message_id
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """The recipes; a song whose beats are not known has no clicks."""
+        """The recipes of the order, without clicks if the song's beats are not known."""
         has_beats = bool(self.job.facts and self.job.facts.has_beats)
         return tuple(it if has_beats else it.without_clicks for it in self.remix.recipes)
 
     @property
     def lacks_beats(self) -> bool:
-        """Whether there are to be clicks, and only a sample of the song was measured."""
+        """Whether a recipe has clicks, but only a sample of the song was measured."""
         facts = self.job.facts
         has_clicks = any(it.has_count_in or it.has_metronome for it in self.remix.recipes)
         return has_clicks and facts is not None and bool(facts.bpm) and not facts.has_beats
@@ -46,7 +46,7 @@ class RenderOrder:
 
     @property
     def name(self) -> str:
-        """What is made, for sentences."""
+        """The title of the remix or practice pack, for use in sentences."""
         if len(self.remix.recipes) == 1:
             return in_sentence(self.title(self.recipes[0]), MAX_NAME)
         song, pack = self.job.source.title, self.translate("remix.pack")
@@ -68,6 +68,6 @@ class RenderOrder:
         return file_name(self.job.source.title, self.words(recipe), extension, nameless)
 
     def facts(self, recipe: Recipe) -> SongFacts | None:
-        """Return what is known of the remix."""
+        """Return tempo, key and beats of the song as the recipe changes them."""
         facts = self.job.facts
         return facts.changed(recipe.speed, recipe.semitones) if facts else None

@@ -1,7 +1,7 @@
 """The task RENDER: makes a remix, or a practice pack, of a delivered job and sends it.
 
-At least once: a run sends what is not recorded as sent, and records each message and album. It costs no
-credits.
+Each order is carried out at least once: a run sends what is not recorded as sent, and records each message
+and album. A remix costs no credits.
 """
 
 import asyncio
@@ -37,15 +37,15 @@ from worker.render_order import RenderOrder
 
 log = logging.getLogger(__name__)
 
-# Orders whose stems or remixes one process has on disk at once; they are rendered one after the other.
+# Orders whose stems or remixes one process has on disk at once; the process renders one after the other.
 RENDERS_ON_DISK = 8
 RENDERS_PER_USER = 1
 # With pauses of up to five minutes between runs this is an hour.
 MAX_RENDER_RUNS = 20
-# How often a run looks whether its order was cancelled, and how often it shows its progress at most.
+# How often a run looks whether its order was cancelled, and the shortest time between two progress updates.
 WATCH_EVERY_S = 1.0
 SHOW_EVERY_S = 5.0
-_STEPS = 4  # of the progress that is shown
+_STEPS = 4  # progress is shown in quarters
 _WHAT = "a remix of a job's stems"
 
 Made = TypeVar("Made")
@@ -76,7 +76,7 @@ class Renders:
         if order.remix.state in OPEN_REMIXES:
             with self._owner_limits.of(order.remix.user_id):
                 await self._run(order)
-        else:  # the run that ended it may have died before it showed that
+        else:  # the run that ended the order may have died before it showed the end
             await self._show_end(order)
 
     async def give_up(self, remix_id: str) -> None:
@@ -165,7 +165,7 @@ class Renders:
         await self._finish(order, outcome, "\n\n".join(notes))
 
     async def _finish(self, order: RenderOrder, outcome: str, text: str = "") -> None:
-        """Remove the message, or say in it what did not come, and end the order."""
+        """End the order: remove its message, or write `text` into it, about files that did not come."""
         with suppress(ChatClosed):
             async with chat_errors(order.job, self.store, run=1):
                 await uncounted(self.message.end(order, text, can_change=True))
@@ -178,7 +178,7 @@ class Renders:
     async def _unless_ended(
         self, order: RenderOrder, making: Coroutine[Any, Any, Made], progress: Progress, must_wait: bool
     ) -> Made:
-        """Return what is made. Raises `DeliveryOverridden` as soon as the order is ended by its user."""
+        """Await `making`. Raises `DeliveryOverridden` once the order is cancelled or another run has it."""
         running, stop = asyncio.create_task(making), asyncio.Event()
         watching = asyncio.create_task(self._watch(order, progress, must_wait, stop))
         try:
@@ -189,7 +189,7 @@ class Renders:
             raise DeliveryOverridden
         finally:
             running.cancel()
-            # a cancellation amid a command of Redis may be lost
+            # a cancellation during a Redis command may be lost
             stop.set()
             watching.cancel()
             await asyncio.gather(running, watching, return_exceptions=True)
@@ -197,7 +197,7 @@ class Renders:
     async def _watch(
         self, order: RenderOrder, progress: Progress, must_wait: bool, stop: asyncio.Event
     ) -> None:
-        """Show the progress until `stop`; returns when this run is no longer to go on."""
+        """Show the progress until `stop` is set; returns early if this run no longer owns the order."""
         now = asyncio.get_running_loop().time
         shown, shown_at = -1 if must_wait else 0, now()
         while not stop.is_set():
@@ -226,13 +226,13 @@ class Renders:
                 await self.message.end(order, text, can_change=True)
 
     async def _refuse(self, order: RenderOrder, error: ChatClosed) -> None:
-        """Say what to change in the chat; a new order then works."""
+        """Tell the user what to change in the chat so that a new order works, and fail the order."""
         if error.obstacle:
             await self._tell(order, f"{order.translate(f'here.{error.obstacle}')}\n🎚 {order.name}")
         await self._fail(order, "refused")
 
     async def _give_up(self, order: RenderOrder, why: str) -> None:
-        """Keep a dead letter, and tell the user if possible."""
+        """Fail the order, keep a dead letter, and tell the user if possible."""
         log.error("job %s: remix %s given up: %s", order.job.id, order.remix.id, why)
         await self.dead_letters.add(_dead_letter_key(order), _WHAT, why)
         await self._tell(order, order.translate("remix.failed", title=order.name))

@@ -38,7 +38,11 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Unsent:
-    """The names of stems that are not in the chat, by reason; the encoded peaks of those measured whole."""
+    """The names of stems that are not in the chat, by reason, and the measures of the song.
+
+    `links` holds the name and URL of each stem that is too big, and `peaks` the encoded peaks of the stems
+    that were measured whole.
+    """
 
     missing: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -59,7 +63,7 @@ class Unsent:
 
 @dataclass(kw_only=True)
 class ResultSender:
-    """Sends what is not in the chat yet and records each album; one object serves all jobs of a process."""
+    """Sends the stems that are not in the chat yet, and records each album; serves all jobs of a process."""
 
     store: JobStore
     sender: StemSender
@@ -75,7 +79,7 @@ class ResultSender:
         with temp_folder(WORKER_MIN_FREE_BYTES if waiting else 0) as folder:
             cover = await self.downloader.cover(job) if waiting else None
             translate = self.translations.language(job.language)
-            # a song is measured by all of its stems, or not at all
+            # a song is measured only if this run has all of its stems
             meter = None if sent else SongMeter(job.id, result.stems)
             async with self.downloader.start(job, waiting, folder, translate, cover, meter) as downloads:
                 for album in albums(waiting):
@@ -113,7 +117,7 @@ class ResultSender:
         )
 
     async def _facts(self, job: Job, meter: SongMeter) -> SongFacts | None:
-        """Return and store what is known of the song so far: a run that sends the rest measures nothing."""
+        """Store and return the song's facts so far: a later run, for the other stems, measures nothing."""
         facts = await meter.facts()
         if facts or job.facts:
             await self.store.set(job.id, facts=facts)
@@ -151,7 +155,7 @@ class ResultSender:
 
     def _record(self, job: Job) -> RecordSent:
         async def record(sent: dict[str, Sent]) -> None:
-            # a stem in the chat that is not recorded would be sent again
+            # a stem that has arrived and is not recorded would be sent again
             what = f"job {job.id}: {', '.join(sent)} sent but not recorded yet"
             await retry_until_stored(lambda: self.store.tick(job.id, sent), what)
             log.info("job %s: sent %s", job.id, ", ".join(sent))
@@ -160,7 +164,7 @@ class ResultSender:
 
 
 def _remove(files: Sequence[DownloadedStem]) -> dict[str, int]:
-    """Remove the files, which takes the system a while, and return their sizes by key. Blocking."""
+    """Remove the files and return their sizes in bytes by key. Blocking: removal takes a while."""
     sizes = {file.key: file.path.stat().st_size for file in files}
     for file in files:
         file.path.unlink()
@@ -168,10 +172,10 @@ def _remove(files: Sequence[DownloadedStem]) -> dict[str, int]:
 
 
 def outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingStem:
-    """Return the file as it is sent: as audio, or as a document in a format that not every player takes."""
+    """Return the stem to send: as audio, or as a document if not every player takes its format."""
     upload = Upload(file.path, file.file_name)
     if not file.file_name.endswith(tuple(PLAYABLE_EXTENSIONS)):
-        # otherwise Telegram may take it for music, whose file is no longer what was sent
+        # otherwise Telegram may take the document for music and change the file
         return OutgoingStem(file.key, file.title, DOCUMENT, upload, {"disable_content_type_detection": True})
     labels = {
         "title": file.title,
@@ -184,5 +188,5 @@ def outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingSte
 
 
 def own_caption(sent_title: str, own: str) -> Mapping[str, str]:
-    """Return the job's own title as caption if the first user's title or language was another."""
+    """Return a caption with the job's own title, if the file was first sent under another title."""
     return {} if own == sent_title else {"caption": in_sentence(own, MAX_CAPTION)}

@@ -1,4 +1,4 @@
-"""The process `stemdrop worker`: submits jobs, delivers stems, and recovers stuck jobs."""
+"""The process `stemdrop worker`: submits jobs, delivers stems, renders remixes, and recovers stuck jobs."""
 
 import asyncio
 import logging
@@ -51,7 +51,7 @@ class Tasks:
 
 
 def build_fetcher(parts: Parts, max_bytes: int | None = None) -> StemFetcher:
-    """Build the client that downloads stems; the caller opens it. `max_bytes`: what Telegram accepts."""
+    """Build the client that downloads stems, which the caller opens; `max_bytes` is the limit for a file."""
     settings = parts.settings
     rules = AddressRules(settings.provider_urls, settings.stem_hosts, settings.stem_networks)
     return StemFetcher(rules, max_bytes or settings.max_upload_bytes, parts.counters, settings.proxies)
@@ -65,7 +65,7 @@ def build_tasks(
     deadlines: Deadlines | None = None,
     has_callbacks: bool | None = None,
 ) -> Tasks:
-    """Build the worker's tasks; the options override settings."""
+    """Build the worker's tasks; the keyword arguments override settings."""
     settings, store = parts.settings, parts.store
     has_callbacks = bool(settings.public_url) if has_callbacks is None else has_callbacks
     deadlines = deadlines or Deadlines(

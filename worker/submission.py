@@ -1,6 +1,6 @@
 """`Submission`: the task that makes a job's create call, at most once, even if its process is killed.
 
-The task engine gives a killed process's submissions to another one.
+The task engine hands the submissions of a killed process to another one.
 """
 
 import logging
@@ -26,12 +26,12 @@ from worker.call_sender import Answered, CallSender
 
 log = logging.getLogger(__name__)
 
-# A failure that may pass within seconds is retried so often before the user is told; it costs nothing.
+# After so many runs the user is told of a failure that may pass within seconds; these runs cost nothing.
 MAX_SUBMISSION_RUNS = 3
-# A job fails after so many begun runs. Only runs that break off come to that many.
+# A job fails after so many begun runs. Only runs that are broken off can become so many.
 MAX_BEGUN = 12
 _SOON_S = 2.0
-# The create call of another run counts as lost so long after it began: its timeout (60 s) and a margin.
+# So long after it began, another run's create call counts as lost: its timeout (60 s) and a margin.
 LOST_AFTER_S = 75.0
 
 
@@ -47,7 +47,7 @@ class Submission:
     clock: Callable[[], float] = time.time
 
     async def run(self, job_id: str) -> None:
-        """Submit the job if it waits for that. Idempotent. Raises `TryLater`."""
+        """Submit the job if it is in the state `SUBMITTING`. Idempotent. Raises `TryLater`."""
         job = await self.store.get(job_id)
         if job is None or job.state is not JobState.SUBMITTING:
             return
@@ -65,7 +65,7 @@ class Submission:
             await self._submit(job, run)
 
     async def _wait_for_answer(self, job: Job) -> None:
-        """Raise `TryLater` while the create call of another run may be answered; its answer is lost then."""
+        """Raise `TryLater` while another run's call may be answered; then record its answer as lost."""
         open_s = job.create_started_at + LOST_AFTER_S - self.clock()
         if open_s > 0 and not job.answer_lost_at:
             raise TryLater(open_s, f"job {job.id}: its create call may still be answered")
@@ -74,7 +74,7 @@ class Submission:
         await self._answer_lost(job, job.create_started_by, job.provider)
 
     async def _submit(self, job: Job, run: int) -> None:
-        """Ask the providers in turn until one accepts; those before it have charged nothing."""
+        """Ask the providers in turn until one accepts; the earlier ones have charged nothing."""
         candidates = await self._candidates(job)
         affordable = [it for it in candidates if job.may_cost(it.price)]
         try:
@@ -98,7 +98,7 @@ class Submission:
             await self._fail(job, Failure("source_gone", charged=False), error)
 
     async def _candidates(self, job: Job) -> list[Candidate]:
-        """Return whom to ask: a provider that has not been asked for the song, or else any that can do it."""
+        """Return the providers to ask: those not asked for the song yet, or else all that can split it."""
         for avoid in (job.asked_before, job.tried_providers, ()):
             if found := await self._others(job, avoid):
                 return found
@@ -147,7 +147,7 @@ class Submission:
         await self._refuse(job, code, error)
 
     async def _refuse(self, job: Job, code: str, why: object) -> None:
-        """Fail a job that none of the providers takes that it may cost; others may take it for more."""
+        """Fail a job that no affordable provider takes, as `DEARER` if only dearer providers are left."""
         current = await self.store.get(job.id) or job
         others = await self._others(current, (*current.tried_providers, current.provider))
         is_dearer = bool(others) and not any(current.may_cost(it.price) for it in others)
@@ -168,7 +168,7 @@ class Submission:
     async def _fail(self, job: Job, failure: Failure, why: object) -> None:
         current, credits = await self.store.get(job.id), None
         if current and current.asked_again_by and current.create_started_at:
-            # another call may have been charged; if all have failed, the store returns the price of this one
+            # an earlier call may have been charged; if all have failed, the store returns this one's price
             have_failed = (await self.store.history(job.id)).have_calls_failed
             failure = replace(failure, charged=current.is_other_charged if have_failed else None)
             credits = Credits.SETTLE
@@ -178,12 +178,12 @@ class Submission:
             await self.account_queue.next(job.account)
 
     async def _show_accepted(self, job: Job) -> None:
-        """Show that the job is being split, unless its message says so; progress updates would do it, too."""
+        """Show that the job is being split, unless its message says so; otherwise a progress update does."""
         current = await self.store.get(job.id)
         if current is None or current.shown_at < current.picked_at:
-            return  # the process that has picked for the job is about to show it, as it is then
+            return  # the process that has stored the user's choice is about to show the job's newest state
         if current.shown_at >= job.moved_at and self.clock() - job.moved_at < WORTH_TELLING_S:
-            return  # it says so
+            return  # the message says so already
         try:
             if await self.job_message.show_if_changed(current, TELEGRAM_PATIENCE_S):
                 await self.job_message.show_newer_state(current)
@@ -191,7 +191,7 @@ class Submission:
             log.warning("job %s: its message could not be updated: %s", job.id, error)
 
     async def _show(self, job: Job) -> None:
-        """Show the job if Telegram allows it now; recovery shows an end that was not shown."""
+        """Show the job if Telegram allows it now; otherwise recovery shows the end of a job later."""
         try:
             await self.job_message.show_current(job.id)
         except (TelegramError, TryLater) as error:

@@ -7,7 +7,7 @@ from worker.cancellable_thread import copy_stream
 
 
 def add_to_zip(archive: Path, path: Path, name: str) -> int:
-    """Move a file into the ZIP, uncompressed as audio hardly shrinks; returns the ZIP's size. Blocking."""
+    """Move a file into the ZIP, uncompressed as audio hardly shrinks; returns the ZIP's bytes. Blocking."""
     entry = zipfile.ZipInfo.from_file(path, name)
     with (
         path.open("rb") as source,

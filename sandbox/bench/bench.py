@@ -1,4 +1,4 @@
-"""`Bench`: what stands between the processes of stemdrop and its surroundings, for the page's bench."""
+"""The bench of the page: proxies between stemdrop and the separator, and a view of the jobs."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +17,7 @@ _END_AGAIN_S = 0.2
 
 
 class Bench:
-    """Records and breaks what passes between stemdrop and the separator, and follows the jobs.
+    """Records calls and callbacks between stemdrop and the separator, breaks them, and follows the jobs.
 
     It shares the local Telegram's server: stemdrop's SEPARATION_API_URL is `<url>/separation`, and callbacks
     come to `<url>/callback/…`.
@@ -41,7 +41,7 @@ class Bench:
 
     @asynccontextmanager
     async def run(self, redis_url: str = "") -> AsyncIterator[None]:
-        """Pass requests on, and follow the jobs in that Redis, for the duration of the block."""
+        """Pass requests on during the block, and follow the jobs in the Redis at `redis_url`, if any."""
         following = [asyncio.create_task(self.jobs.follow(redis_url))] if redis_url else []
         try:
             yield
@@ -54,7 +54,7 @@ class Bench:
 
 @asynccontextmanager
 async def bench_between(telegram: TelegramState, environ: Mapping[str, str]) -> AsyncIterator[Bench | None]:
-    """Yield the bench between the processes of another environment; None if the variables name none."""
+    """Yield a bench between the separator and the webhook that `environ` names, None if one is missing."""
     separator_url, webhook_url = environ.get("SANDBOX_SEPARATOR_URL"), environ.get("SANDBOX_WEBHOOK_URL")
     if not separator_url or not webhook_url:
         yield None
@@ -66,7 +66,7 @@ async def bench_between(telegram: TelegramState, environ: Mapping[str, str]) -> 
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended: redis-py can lose a cancellation."""
+    """Cancel a task again and again until it has ended, because redis-py can lose a cancellation."""
     while not task.done():
         task.cancel()
         await asyncio.wait([task], timeout=_END_AGAIN_S)

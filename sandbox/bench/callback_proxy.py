@@ -16,7 +16,7 @@ from sandbox.bench.separation_proxy import job_of_token, read_json, task_id_of
 
 
 class CallbackProxy:
-    """Serves `/callback/<token>`; `target_url` is the webhook's, to be set before the first request."""
+    """Serves `/callback/<token>`; `target_url` is the webhook's and must be set before the first request."""
 
     def __init__(
         self, http: httpx.AsyncClient, records: Records, faults: SeparationFaults, closing: asyncio.Event
@@ -32,7 +32,7 @@ class CallbackProxy:
         return [Route("/callback/{token}", self._callback, methods=["POST"])]
 
     async def close(self) -> None:
-        """Drop the callbacks that are held."""
+        """Drop the callbacks that are held back."""
         for task in self._held:
             task.cancel()
         await asyncio.gather(*self._held, return_exceptions=True)
@@ -53,11 +53,11 @@ class CallbackProxy:
             self._record(request, body, None, fault=fault)
             if kind is SeparationFaultKind.CALLBACK_LATE:
                 self._hold(request, body, fault.delay_s)
-            return JSONResponse({"status": "received"})  # or the separator would send it again
+            return JSONResponse({"status": "received"})  # otherwise the separator would send it again
         return await self._deliver(request, body, fault)
 
     def _fail(self, body: bytes, code: int) -> bytes:
-        """Return the callback of the same task after a failure; the detail endpoint reports it, too."""
+        """Return a callback that reports the task as failed; from now on the detail endpoint does so, too."""
         task_id = task_id_of(read_json(body))
         self._faults.fail_task(task_id, code)
         data = {"task_id": task_id, "vocal_removal_info": None}

@@ -1,4 +1,4 @@
-"""Follows the jobs in stemdrop's Redis: Redis says which job was written, stemdrop's store reads it."""
+"""Follows the jobs in stemdrop's Redis: its events name the jobs that change, and `JobLists` reads them."""
 
 import asyncio
 from collections import OrderedDict
@@ -25,9 +25,9 @@ _SETTING, _EVENTS, _CHANNELS = "notify-keyspace-events", "Kh", "__keyspace@*__:"
 
 @dataclass
 class ShownJob:
-    """A job, and the messages that belong to it. `number` is that of its last change, as of `Records`.
+    """A job and its messages, as the bench shows them. `number` is that of the last change, see `Records`.
 
-    `states` are all that it has had since the sandbox follows it, the present one at the end.
+    `states` are the job's states since the sandbox follows it, the present one at the end.
     """
 
     id: str
@@ -43,7 +43,7 @@ class ShownJob:
 
 
 class JobStates:
-    """Records each state of the jobs, and keeps the latest jobs. `problem` says why none are followed."""
+    """Records each state of the jobs, and keeps the latest jobs. `problem` says why that fails."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -56,11 +56,11 @@ class JobStates:
         return [job for job in self._jobs.values() if job.number > number]
 
     async def follow(self, redis_url: str) -> None:
-        """Follow the jobs until cancelled; a Redis that is away is tried again."""
+        """Follow the jobs until cancelled; a Redis that cannot be reached is tried again."""
         while True:
             try:
                 async with connect(redis_url) as redis:
-                    # it is the server's, for all databases: other programs keep what they have asked for
+                    # the whole server has one setting, so the events that others have asked for are kept
                     others = (await redis.config_get(_SETTING)).get(_SETTING, "")
                     await redis.config_set(_SETTING, f"{others}{_EVENTS}")
                     await self._listen(redis)
@@ -130,5 +130,5 @@ class JobStates:
 
 
 def _with(known: list[_T], found: Iterable[_T]) -> list[_T]:
-    """Return the known ones and the new ones, without those that are not set yet."""
+    """Return `known` with the values of `found` that are new and not empty."""
     return list(dict.fromkeys([*known, *filter(None, found)]))

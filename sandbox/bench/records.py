@@ -1,6 +1,6 @@
-"""What the bench shows, in order: calls of the bot, calls to the separation API, callbacks, states of jobs.
+"""The bench's records, in order: calls of the bot, calls to the separation API, callbacks, states of jobs.
 
-The latest records are kept. They hold no secret: the tokens of links are cut out,
+Only the latest records are kept. They hold no secret: the tokens of links are cut out,
 and no headers are recorded.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 from sandbox.telegram.bounded_log import BoundedLog
 
 _MAX_CONTENT_BYTES = 256 * 1024  # of one record's parameters, and of its answer
-# The token of a callback or source link is all that is needed to use the link.
+# The token of a callback or source link is enough to use the link.
 _SIGNED = re.compile(r"(/(?:callback|source)/)[\w.-]+")
 _SECRET_FIELDS = frozenset({"secret_token"})
 _HIDDEN = "…"
@@ -32,9 +32,9 @@ class RecordKind(StrEnum):
 class Record:
     """One line of the bench.
 
-    `name` is the method, the endpoint or the job's state. `time` is when it ended, in Unix seconds. `status`
-    is the HTTP status, None without an answer. `fault` names the injected fault. `job_id` and `task_id` are
-    empty where they are not known.
+    `name` is the method, the endpoint or the job's state. `time` is the end of the call, in Unix seconds.
+    `status` is the HTTP status, None without an answer. `fault` names the injected fault. `job_id` and
+    `task_id` are empty where they are not known.
     """
 
     number: int
@@ -60,7 +60,7 @@ class Records:
         self.last_number = 0
 
     def advance(self) -> int:
-        """Return the next number, and wake those who wait for it."""
+        """Return the next number, and call `on_change`."""
         self.last_number += 1
         self._on_change()
         return self.last_number

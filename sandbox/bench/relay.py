@@ -11,30 +11,30 @@ from starlette.types import Receive, Scope, Send
 
 from sandbox.telegram.bot_api.broken_connections import break_off
 
-# Of one connection, not of the message (RFC 9110, 7.6.1), and what the client sets anew.
+# Headers of the connection, not of the message (RFC 9110, 7.6.1), and those that httpx sets itself.
 _OF_CONNECTION = frozenset(
     {
         *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
         *("host", "content-length", "accept-encoding"),
     }
 )
-# After a restart of all, some are asked before they listen. The separator waits 15 s for a callback's answer.
+# A restarted server may be asked before it listens. The separator waits 15 s for a callback's answer.
 _PATIENCE_S = 10.0
 _PAUSE_S = 0.1
 MAX_READ_BYTES = 1024 * 1024  # of a body that is read as a whole
 
 
 class Relay:
-    """Passes requests on, as soon as their server listens; its answer may take any time."""
+    """Passes requests on. A server that does not listen is tried again for `_PATIENCE_S` seconds."""
 
     def __init__(self, http: httpx.AsyncClient, closing: asyncio.Event) -> None:
         self._http = http
         self._closing = closing
 
     async def send(self, request: Request, url: str, body: bytes | None = None) -> httpx.Response:
-        """Return the answer, whose body is still to come; `body` replaces the request's.
+        """Send `request` to `url` and return the answer, whose body is not read yet.
 
-        Raises `httpx.HTTPError`.
+        `body` replaces the request's body. Raises `httpx.HTTPError`.
         """
         deadline = time.monotonic() + _PATIENCE_S
         while True:
@@ -58,7 +58,7 @@ class Relay:
 
 
 class Relayed(Response):
-    """The answer of a server, passed on as it comes; the connection breaks off where that one's does."""
+    """A server's answer, passed on as it comes; if the server breaks it off, the client's breaks off, too."""
 
     def __init__(self, answer: httpx.Response) -> None:
         super().__init__(status_code=answer.status_code)
@@ -81,12 +81,12 @@ class Relayed(Response):
 
 
 def bad_gateway() -> Response:
-    """Return the answer of a gateway whose server does not answer."""
+    """Return the answer of a gateway that cannot reach its server."""
     return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
 
 
 async def read_body(request: Request) -> bytes | None:
-    """Return a request's body, or None, without reading it, when it is large or its length is not said."""
+    """Return a request's body; or None, without reading it, when it is large or its length is unknown."""
     length = request.headers.get("content-length", "0")
     is_short = length.isdecimal() and int(length) <= MAX_READ_BYTES and not _is_chunked(request)
     return await request.body() if is_short else None
@@ -97,13 +97,13 @@ def _is_chunked(request: Request) -> bool:
 
 
 async def drain(request: Request) -> None:
-    """Read a body to its end, without which the client would see a broken connection."""
+    """Read a body to its end; otherwise the client would see a broken connection."""
     async for _ in request.stream():
         pass
 
 
 async def sleep_until(closing: asyncio.Event, delay_s: float) -> None:
-    """Wait for a time, or until the sandbox closes."""
+    """Wait for `delay_s` seconds, or until the sandbox closes."""
     try:
         await asyncio.wait_for(closing.wait(), delay_s)
     except TimeoutError:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 CREATE = "create"
-_MOST_FAILED_TASKS = 1000  # that are remembered
+_MOST_FAILED_TASKS = 1000  # how many are remembered
 
 
 class SeparationFaultKind(StrEnum):
@@ -18,9 +18,7 @@ class SeparationFaultKind(StrEnum):
     API_RESET_AFTER = "api_reset_after"  # takes effect, then resets the connection
     CALLBACK_LATE = "callback_late"  # passed on after `delay_s`
     CALLBACK_DOUBLED = "callback_doubled"  # passed on twice at the same moment
-    CALLBACK_FAILED = (
-        "callback_failed"  # says, as the detail endpoint does then, that the task failed with `code`
-    )
+    CALLBACK_FAILED = "callback_failed"  # says that the task failed with `code`, as details do from then on
     CALLBACK_NEVER = "callback_never"  # not passed on
 
     @property
@@ -30,9 +28,9 @@ class SeparationFaultKind(StrEnum):
 
 @dataclass
 class SeparationFault:
-    """A fault for the next `times` calls of `method` (None: all, and of any), `until` a time of the clock.
+    """A fault for the next `times` calls (None: all) of `method` (None: any), `until` a time of the clock.
 
-    `method` is create, detail, credits, abilities or upload; callbacks have none.
+    `method` is create, detail, credits, abilities or upload; faults of callbacks ignore it.
     """
 
     kind: SeparationFaultKind
@@ -49,7 +47,7 @@ class SeparationFault:
 
 
 class SeparationFaults:
-    """The faults that calls and callbacks will meet, and the tasks that were said to have failed."""
+    """The pending faults of calls and callbacks, and the tasks that the bench has reported as failed."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -68,11 +66,11 @@ class SeparationFaults:
         return [fault for fault in self._faults if not fault.is_over(self._clock())]
 
     def take_call(self, method: str) -> SeparationFault | None:
-        """Return the oldest fault that a call meets, and count it."""
+        """Return the oldest fault for a call of `method`, and count the hit."""
         return self._take(lambda fault: not fault.kind.is_of_callback and fault.method in (None, method))
 
     def take_callback(self) -> SeparationFault | None:
-        """Return the oldest fault that a callback meets, and count it."""
+        """Return the oldest fault for a callback, and count the hit."""
         return self._take(lambda fault: fault.kind.is_of_callback)
 
     def fail_task(self, task_id: str, code: int) -> None:
@@ -81,7 +79,7 @@ class SeparationFaults:
             self._failed_tasks.popitem(last=False)
 
     def failed_with(self, task_id: str) -> int | None:
-        """Return the code with which a task was said to have failed."""
+        """Return the code with which the bench has reported the task as failed."""
         return self._failed_tasks.get(task_id)
 
     def _take(self, matches: Callable[[SeparationFault], bool]) -> SeparationFault | None:

@@ -1,6 +1,6 @@
 """Stands between stemdrop and the separation API: records the calls and injects faults.
 
-The callback of a create call is led to `sandbox.bench.callback_proxy`.
+Create calls get another callback address, so that callbacks pass through `sandbox.bench.callback_proxy`.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _VERBS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
 
 
 class SeparationProxy:
-    """Serves `/separation/…`; `target_url` is the separator's, to be set before the first request."""
+    """Serves `/separation/…`; `target_url` is the separator's and must be set before the first request."""
 
     def __init__(
         self, http: httpx.AsyncClient, records: Records, faults: SeparationFaults, closing: asyncio.Event
@@ -77,7 +77,7 @@ class SeparationProxy:
         return Response(content, answer.status_code, media_type=answer.headers.get("content-type"))
 
     def _corrected(self, call: "_Call", content: bytes) -> bytes:
-        """Return the answer; the detail of a task that a callback has said to have failed says so, too."""
+        """Return the answer, or a failure for the detail of a task that the bench has reported as failed."""
         code = self._faults.failed_with(call.task_id) if call.method == "detail" else None
         if code is None:
             return content
@@ -91,7 +91,7 @@ class SeparationProxy:
 
 
 class _Call:
-    """One call, and what its record says of it."""
+    """One call to the separation API, and the values for its record."""
 
     def __init__(self, records: Records, request: Request, method: str, body: bytes | None) -> None:
         self._records = records
@@ -133,7 +133,7 @@ async def _refuse(call: _Call, fault: SeparationFault) -> Response:
 
 
 def _sent(request: Request, body: bytes | None) -> dict[str, Any]:
-    """The query and the fields of a JSON body; of another body its size."""
+    """Return the query, with the fields of a JSON body or the size of another body."""
     sent: dict[str, Any] = dict(request.query_params)
     found = read_json(body or b"")
     if isinstance(found, dict):
@@ -143,12 +143,12 @@ def _sent(request: Request, body: bytes | None) -> dict[str, Any]:
 
 
 def _callback_token(sent: dict[str, Any]) -> str:
-    """Return the token of the callback's link, or an empty text: without a webhook there is none."""
+    """Return the token of the callback's link, or an empty text for a call without a webhook."""
     return str(sent.get("callBackUrl", "")).partition("/callback/")[2]
 
 
 def job_of_token(token: str) -> str:
-    """Return the id of the job of a signed link; whether it is genuine is not checked."""
+    """Return the job id in a link's token, or an empty text. The signature is not checked."""
     job_id = token.partition(".")[0]
     return job_id if re.fullmatch(r"[0-9a-f]{16}", job_id) else ""
 

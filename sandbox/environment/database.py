@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-# Raise it with every change of a record: a file with another number is refused.
+# Increase it with every change of a record's form: a file with another number is refused.
 FORMAT = 1
 _FILE_NAME = "sandbox.sqlite3"
 _LOCK_WAIT_S = 0.5

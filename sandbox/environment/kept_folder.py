@@ -19,12 +19,12 @@ _POLL_INTERVAL_S = 0.05
 
 @dataclass
 class Identity:
-    """Keys and ports, which links in the browser, in Redis and at the separator contain."""
+    """The keys and ports that links in the browser, in Redis and at the separator contain."""
 
     separation_api_key: str = field(default_factory=lambda: secrets.token_urlsafe(18))
     secret_key: str = field(default_factory=lambda: secrets.token_urlsafe(24))
     redis_claim: str = field(default_factory=lambda: secrets.token_hex(8))
-    page_port: int = 0  # any
+    page_port: int = 0  # any free port
     webhook_port: int = field(default_factory=free_port)
     separator_port: int = field(default_factory=free_port)
 
@@ -33,10 +33,10 @@ _IDENTITY = TypeAdapter(Identity)
 
 
 class KeptFolder:
-    """The folder, locked for this process by its database and for the processes that it starts by `lock`."""
+    """The folder. Its database locks it for this process, and `lock` for the processes that are started."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or create it. Raises `DatabaseError`."""
+        """Open or create the folder. Raises `DatabaseError`."""
         self.database = Database(folder)
         self.folder = folder
         self.lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)

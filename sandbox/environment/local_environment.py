@@ -25,14 +25,14 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
 from sandbox.telegram.saved_state import close_telegram, open_telegram
 
-# How many lines of each command's log contain "ready" once it is.
+# The number of lines with "ready" in each command's log as soon as it is ready.
 _READY = {"up": 3, "bot": 1, "webhook": 1, "worker": 1}
 # stemdrop's keys, and the key by which one sandbox at a time claims an external Redis.
 _KEYS, _CLAIM = "stemdrop:*", "stemdrop:sandbox"
 # After a million keys without one of ours the search gives up and counts the Redis as taken.
 _SCAN_COUNT, _SCAN_ROUNDS = 1000, 1000
 _REDIS_ANSWER_S = 10
-# They name the engine and the folder of its model.
+# These name the engine and the folder of its model.
 _SEPARATOR_VARIABLES = ("PATH", "HOME", "XDG_CACHE_HOME", "STEMDROP_MODELS", "ENGINE")
 
 
@@ -40,8 +40,8 @@ class LocalEnvironment:
     """Everything that stemdrop needs, isolated from the machine's own settings.
 
     `settings` override stemdrop's settings. REDIS_URL and PATH come from `environment`. Without a separator
-    `settings` must have SEPARATION_API_URL; with `charges` it has a paid provider's prices. With `bench` the
-    page's bench stands between stemdrop and the separator. `process` is the class of all processes.
+    `settings` must have SEPARATION_API_URL; with `charges` the separator has a paid provider's prices. With
+    `bench` the page's bench is between stemdrop and the separator. `process` is the class of all processes.
 
     The processes run in `directory`, so that they do not read the caller's `.env`. An external Redis must
     hold no keys of stemdrop (else `RedisUnavailableError`), and holds none after the block.
@@ -147,7 +147,7 @@ class LocalEnvironment:
         }
 
     def _detour(self) -> dict[str, str]:
-        """The settings by which stemdrop and the separator talk through the bench; sounds take no detour."""
+        """Return the settings that lead API calls through the bench; stems are downloaded directly."""
         if self.bench is None:
             return {}
         return {
@@ -268,7 +268,7 @@ async def _client(url: str) -> AsyncIterator[Redis]:
 
 
 async def _scan(redis: Redis) -> AsyncIterator[list[bytes | str]]:
-    """Yield stemdrop's keys in batches, many of them empty where others store much."""
+    """Yield stemdrop's keys in batches; many are empty in a Redis with many other keys."""
     cursor = 0
     while True:
         cursor, keys = await redis.scan(cursor, match=_KEYS, count=_SCAN_COUNT)
@@ -278,7 +278,7 @@ async def _scan(redis: Redis) -> AsyncIterator[list[bytes | str]]:
 
 
 async def _is_free(redis: Redis) -> bool:
-    """Whether there is no key of stemdrop; False, too, when there are too many keys to search."""
+    """Return whether there is no key of stemdrop; False also when there are too many keys to search."""
     rounds = 0
     async for keys in _scan(redis):
         rounds += 1

@@ -8,14 +8,14 @@ _LOWEST = 10_000
 # From this port on the system assigns ports to outgoing connections (ip(7)).
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _EPHEMERAL_START = 32_768
-# The ports that were returned: the server that is to open one may not have started yet.
+# The ports that were returned, since the servers that will listen on them may not have started yet.
 _returned: set[int] = set()
 
 
 def free_port(wanted: int = 0) -> int:
     """Return a port that is free now, if possible `wanted`; else one that no outgoing connection gets.
 
-    A process gets each port once, except as `wanted`.
+    Each port is returned to a process only once, except as `wanted`.
     """
     if wanted and _is_free(wanted):
         return wanted
@@ -38,7 +38,7 @@ def _ephemeral_start() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # as servers do: connections that ended lately do not occupy their port
+        # as servers do, so that connections that ended lately do not occupy the port
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

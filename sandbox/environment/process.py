@@ -23,7 +23,8 @@ class ProcessFailedError(Exception):
 class Process:
     """`python -m stemdrop <arguments>` with only these variables, in `cwd`; its output goes to `log`.
 
-    It and its children hold the file descriptors `pass_fds`; to free them, it is killed with its parent.
+    The process and its children hold the file descriptors `pass_fds`. To free these, the process is
+    killed when its parent ends.
     """
 
     def __init__(

@@ -24,13 +24,13 @@ class _Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        # As uvicorn's (ten times a second, for the Date header), but it ends at once when we stop.
+        # As uvicorn's loop (ten times a second, for the Date header), but it ends at once when we stop.
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # As uvicorn's, which sleeps for tenths of a second even without connections.
+        # As uvicorn's shutdown, which would sleep for tenths of a second even without connections.
         state = self.server_state
         for server in self.servers:
             server.close()
@@ -70,7 +70,7 @@ async def serve(
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=5,
-        # A busy machine takes uvicorn's 5 s between two requests, and closing would meet the second one.
+        # On a busy machine, uvicorn's 5 s can pass between two requests, and the second one would fail.
         timeout_keep_alive=75,
     )
     server = _Server(config)

@@ -9,7 +9,7 @@ import { text } from "./texts.js";
 const POLL_S = 25;
 const panel = element("aside", { className: "bench", hidden: true, "aria-labelledby": "bench-title" });
 const button = iconButton("bench", " ", () => (panel.hidden ? void openAndFocus() : close()), { "aria-expanded": "false" });
-/** As in style.css. */
+/** The same width as in style.css. */
 const coversChat = matchMedia("(max-width: 999px)");
 let isFollowing = false;
 
@@ -26,7 +26,7 @@ export function addBench() {
   return button;
 }
 
-/** Open the bench, or show in the open one what is new. */
+/** Open the bench; if it is open, show what is new. */
 async function open() {
   if (!panel.hidden) return show();
   panel.hidden = false;

@@ -45,7 +45,7 @@ function showAll() {
   scrollToEnd(false);
 }
 
-/** Show what changed: only a message that is another than before is drawn anew. */
+/** Show the changes; only messages that have changed are drawn anew. */
 function update() {
   const shown = shownMessages();
   const ids = new Set(shown.map((message) => message.message_id));
@@ -122,7 +122,7 @@ function offerMixer(item, message) {
 
 function onScroll() {
   const isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
-  wasAtEnd = isAtEnd || (wasAtEnd && scroller.scrollTop >= lastTop); // what grew below has not moved the reader
+  wasAtEnd = isAtEnd || (wasAtEnd && scroller.scrollTop >= lastTop); // content that grew below has not moved the reader
   lastTop = scroller.scrollTop;
   if (wasAtEnd) unread = 0;
   showUnread();
@@ -131,7 +131,7 @@ function onScroll() {
 /** @param {boolean} isSmooth */
 function scrollToEnd(isSmooth) {
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  wasAtEnd = true; // what grows while it scrolls is followed, too
+  wasAtEnd = true; // content that grows while it scrolls is followed, too
   scroller.scrollTo({ top: scroller.scrollHeight, behavior: isSmooth && !isCalm ? "smooth" : "instant" });
 }
 
@@ -146,7 +146,7 @@ function showUnread() {
 function announce({ chatId, message }) {
   if (chatId !== state.chatId) return;
   if (message.from?.id === state.me) {
-    wasAtEnd = true; // who writes wants to see it
+    wasAtEnd = true; // the writer wants to see it
     return;
   }
   say(text("said", { name: authorOf(message), text: summary(message) }));
@@ -154,7 +154,7 @@ function announce({ chatId, message }) {
   showUnread();
 }
 
-/** Say an edit only when its first line is another: a progress bar moves all the time. @type {Map<number, string>} */
+/** The first line said of each message: an edit is said only if it changes that line, since progress bars move all the time. @type {Map<number, string>} */
 const spoken = new Map();
 
 /** @param {Message} message */

@@ -9,9 +9,9 @@ import { secondOfDay, text } from "./texts.js";
 /** @typedef {{ kind: string, method?: string | null, times: number | null, until: number | null, hits: number, code?: number }} Fault */
 
 const METHODS = ["sendMessage", "editMessageText", "sendAudio", "sendMediaGroup", "sendDocument", "sendVoice", "deleteMessage", "answerCallbackQuery", "sendChatAction", "getFile", "download"];
-/** For how many calls, and for how many seconds; 0: without an end. */
+/** For how many calls and how many seconds a fault lasts; 0: without an end. */
 const SPANS = [[1, 0], [3, 0], [10, 0], [0, 60], [0, 300], [0, 0]];
-/** What the provider is known to answer. */
+/** The codes that the provider is known to answer with. */
 const CODES = [400, 401, 402, 404, 405, 408, 409, 413, 422, 429, 430, 451, 455, 500, 501, 505, 531];
 const WITH_CODE = ["api_refused", "api_refused_status", "callback_failed"];
 const WITH_SECONDS = ["too_many_requests", "slow_answer", "api_slow", "callback_late"];
@@ -20,14 +20,14 @@ const pending = element("div", { role: "status" });
 /** @type {{ kinds: string[], separation_kinds: string[], separation_methods: string[] }} */
 let known = { kinds: [], separation_kinds: [], separation_methods: [] };
 
-/** Return the form, what is switched on, and the flood limits left, in the language of now. */
+/** Return the form, the active faults and the flood limits left, in the current language. */
 export async function faultsSection() {
   pending.replaceChildren();
   await showFaults();
   return [element("h3", {}, text("faults")), form(), pending, status];
 }
 
-/** Show what is switched on now. */
+/** Show the active faults. */
 export async function showFaults() {
   const answer = await attempt(() => call("GET", `faults?chat_id=${state.chatId}`));
   if (!answer) return;

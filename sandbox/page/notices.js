@@ -1,4 +1,4 @@
-/** Notices over the chat: those of the page that both share, refusals, and alerts. */
+/** Notices over the chat: those that it shares with the mixer's page, refusals, and alerts. */
 
 import { element } from "/mixer/static/dom.js";
 import { addToasts, toast } from "/mixer/static/notices.js";

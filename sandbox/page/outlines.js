@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 
-/** Of the values of an outline. */
+/** The highest value of an outline. */
 export const LOUDEST = 255;
 /** @type {Map<string, Promise<number[]>>} */
 const outlines = new Map();

@@ -12,7 +12,7 @@ const MUSIC = ["can_send_audios", "can_send_documents"];
 const dialog = element("dialog", { className: "people", "aria-labelledby": "people-title" });
 const badge = element("span", { className: "count", hidden: true });
 const button = iconButton("people", " ", open, { className: "icon-button with-count" });
-/** What was not seen yet, by chat. @type {Map<number, number>} */
+/** The number of unseen messages by chat. @type {Map<number, number>} */
 const unread = new Map();
 
 export function addPeople() {

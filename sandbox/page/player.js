@@ -10,7 +10,7 @@ let fileId = "";
 let duration = 0;
 /** @type {(fileId: string) => Playable | undefined} */
 let findNext = () => undefined;
-/** Where sounds that were left continue. @type {Map<string, number>} */
+/** The positions at which sounds that were left continue. @type {Map<string, number>} */
 const positions = new Map();
 
 /** @typedef {{ fileId: string, duration: number }} Playable  seconds, by the message */

@@ -33,7 +33,7 @@ export function linkMessages(open) {
   on("job-calls", (message) => void findJob(message, open));
 }
 
-/** Return the list with its filters, in the language of now. */
+/** Return the list with its filters, in the current language. */
 export function recordsSection() {
   list.setAttribute("aria-label", text("records"));
   filter.placeholder = text("filter");

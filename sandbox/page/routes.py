@@ -1,9 +1,9 @@
 """The page in the browser: its files at `/` and `/page/…`, and the bundled songs at `/page/songs/…`.
 
-It shares modules with the mixer's page, which the webhook serves at the same path.
+The page shares modules with the mixer's page, which the webhook serves at the same path.
 
-They hold no secret, so they need no key. The page takes its key from the address' fragment, which no browser
-sends.
+The files hold no secret, so they need no key. The page takes its key from the fragment of its address, which
+browsers do not send.
 """
 
 import secrets
@@ -57,7 +57,7 @@ class PageLink:
         return f"{base}/#{self._access_key}"
 
     def single_use_url(self, base: str) -> str:
-        """Return an address that works once within a minute: arguments of a program are no secret."""
+        """Return an address that works once within a minute: other users can see a program's arguments."""
         code = secrets.token_urlsafe(18)
         self._codes[code] = time.monotonic() + _INVITATION_S
         return f"{base}/open/{code}"

@@ -76,10 +76,10 @@ export const isFromBot = (message) => message.is_from_bot;
 
 /** @type {() => void} */
 let showFirst;
-/** Fulfilled when a chat is shown: what a person does before that waits for it. */
+/** Fulfilled when a chat is shown; a person's actions before that wait for it. */
 export const whenShown = /** @type {Promise<void>} */ (new Promise((resolve) => (showFirst = resolve)));
 
-/** Read everything, follow what happens, and show a chat of a person; makes a person where there is none. */
+/** Read everything, follow the events, and show a person's chat; adds a person if there is none. */
 export async function begin() {
   const position = await readAll();
   follow(position, {
@@ -150,7 +150,7 @@ function telegramLanguage() {
 function apply(event) {
   const { chat_id: chatId, kind, content } = event;
   const read = reading.get(chatId);
-  if (read) return void read.catch(() => undefined).then(() => apply(event)); // after what it changes
+  if (read) return void read.catch(() => undefined).then(() => apply(event)); // after the messages that it changes
   if (!state.chats.has(chatId)) return void readChats().then(() => emit("chats"));
   const known = messages.get(chatId);
   if (kind === "message" || kind === "edited") {
@@ -170,7 +170,7 @@ function apply(event) {
 }
 
 /**
- * Do something for the person, and show why where the sandbox refuses it.
+ * Run a person's action; if the sandbox refuses it, show the reason.
  * @param {() => Promise<any>} action
  * @returns {Promise<any>}  undefined after a refusal
  */

@@ -29,7 +29,7 @@ export function addWebApps() {
 }
 
 /**
- * Do what the Web App asks for (core.telegram.org/api/web-events); most of it needs nothing here.
+ * Handle an event of the Web App (core.telegram.org/api/web-events); most of them need nothing here.
  * @param {unknown} data
  */
 function onEvent(data) {

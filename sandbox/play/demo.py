@@ -55,7 +55,7 @@ def _print_quality(console: Console, stems: list[ReceivedStem]) -> None:
 
 
 def main() -> int:
-    """Return 0 when all stems arrived, decode, and are as long as the song; else 1."""
+    """Return 0 when all stems arrived, decode, and are as long as the song; 130 after Ctrl-C, else 1."""
     interrupts.heed()
     console = plain_console()
     shutil.rmtree(OUT, ignore_errors=True)

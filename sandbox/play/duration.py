@@ -1,4 +1,4 @@
-"""The duration of an audio file, by decoding all of it: its header may be wrong."""
+"""The duration of an audio file, which is decoded completely because its header may be wrong."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import av
 
 
 def measure(path: Path) -> float:
-    """Return the seconds that decode from the first audio stream. Raises `av.error.FFmpegError`."""
+    """Return the seconds of the first audio stream. Raises `av.error.FFmpegError`; IndexError without one."""
     samples, rate = 0, 0
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):

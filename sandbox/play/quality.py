@@ -26,7 +26,7 @@ def sdr_db(stem: str, file: Path) -> float | None:
     for path in files:
         sound = _decode(path)[:, : true.shape[1]]
         true[:, : sound.shape[1]] += sound
-    error = np.sum((true - estimate) ** 2) + 1e-9  # a perfect estimate has a figure, too
+    error = np.sum((true - estimate) ** 2) + 1e-9  # no division by zero for a perfect estimate
     return float(10 * np.log10(np.sum(true**2) / error))
 
 

@@ -1,6 +1,6 @@
 """A simulated user: sends a song, taps a mode, follows the bot's message and saves the stems that arrive.
 
-It uses the chat API over HTTP, as the page in the browser does, and sees of the bot only what a person sees.
+It uses the chat API over HTTP, as the page in the browser does, and sees only what a person sees.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ class SimulatedUser:
     ) -> list[ReceivedStem]:
         """Send `song`, tap `mode`, and save the stems in `out`. Raises `NotDeliveredError`.
 
-        `instrument` is what the list of instruments or the contract calls it, or the beginning of that.
+        `instrument` is a name in the list of instruments or in the contract, or the beginning of one.
         """
         await anyio.Path(out).mkdir(parents=True, exist_ok=True)
         with song.open("rb") as file:
@@ -120,7 +120,7 @@ class SimulatedUser:
         offered: list[str] = []
         while True:
             menu = await self._changed_buttons(menu)
-            buttons = {button["text"]: button for button in _buttons(menu)[:-2]}  # the last: back, cancel
+            buttons = {button["text"]: button for button in _buttons(menu)[:-2]}  # the last two: back, cancel
             next_page = buttons.pop(_NEXT_PAGE, None)
             buttons.pop(_PREVIOUS_PAGE, None)
             if button := _named(buttons, instrument):
@@ -179,14 +179,14 @@ class SimulatedUser:
 
 
 def _buttons(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """The message's inline buttons, row by row."""
+    """Return the message's inline buttons, row by row."""
     return [button for row in message.get("reply_markup", {}).get("inline_keyboard", []) for button in row]
 
 
 def _named(buttons: dict[str, dict[str, Any]], instrument: str) -> dict[str, Any] | None:
     """Return the button, of those by label, whose label is `instrument` or begins with it.
 
-    For a name of the contract its first word will do, since the chat calls a Drum Kit Drums.
+    For a name of the contract its first word is enough, since the chat calls a Drum Kit "Drums".
     """
     wanted = instrument.casefold()
     beginnings = [wanted]

@@ -1,4 +1,4 @@
-"""What the player prints in a terminal: its progress, and a table of the stems that arrived."""
+"""The terminal output of a simulated user: the progress, and a table of the stems that arrived."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from separator.models import SPLEETER
 
 
 def fetch() -> None:
-    """Fetch the model unless it is there or ENGINE chooses another engine; says so where it cannot be had."""
+    """Fetch the model unless it is there or ENGINE names an engine; prints a line if it cannot be fetched."""
     if engines.named_in(os.environ) != engines.AUTO or SPLEETER.is_there():
         return
     command = [sys.executable, "-m", "stemdrop", "fetch-model", SPLEETER.name]
@@ -20,5 +20,5 @@ def fetch() -> None:
 if __name__ == "__main__":
     try:
         fetch()
-    except KeyboardInterrupt:  # the command that fetches the model has ended by it, too
+    except KeyboardInterrupt:  # Ctrl-C has also ended the command that fetches the model
         sys.exit(130)

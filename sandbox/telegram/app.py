@@ -38,7 +38,7 @@ def create_app(
 ) -> FastAPI:
     """Create the app, with `bench` also its proxies.
 
-    Call `telegram.close()` before the server stops: long polls would delay it.
+    Call `telegram.close()` before the server stops, since open long polls would delay that.
     """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(RequestGuard)
@@ -57,7 +57,7 @@ def create_app(
     @app.exception_handler(RequestValidationError)
     async def malformed_request(request: Request, error: RequestValidationError) -> JSONResponse:
         found = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-        # the name of a field may contain half a character
+        # the name of a field may contain a lone surrogate
         return JSONResponse({"error": "; ".join(found).encode(errors="backslashreplace").decode()}, 400)
 
     @app.exception_handler(ApiError)

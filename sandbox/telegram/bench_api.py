@@ -1,4 +1,4 @@
-"""The bench of the chat API: calls and callbacks, the states of jobs, faults, flood limits."""
+"""The bench's endpoints in the chat API: calls and callbacks, states of jobs, faults, flood limits."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -29,7 +29,7 @@ class NewFault(Body):
 
 
 class NewSeparationFault(Body):
-    """The same for the separation API; `code` is that of a refusal or a failed task."""
+    """A fault as above, of the separation API; `code` is that of a refusal or a failed task."""
 
     kind: SeparationFaultKind
     method: str | None = CREATE
@@ -40,14 +40,14 @@ class NewSeparationFault(Body):
 
 
 def add_bench(router: APIRouter, telegram: TelegramState, bench: Bench | None) -> None:
-    """Add the endpoints; without a `bench` only Telegram's side is recorded and broken."""
+    """Add the endpoints; without a `bench` they show and break only the calls to Telegram."""
 
     @router.get("/records")
     async def records(
         after: Annotated[int, Query(ge=0)] = 0,
         timeout_s: Annotated[float, Query(alias="timeout", ge=0, le=60)] = 25,
     ) -> dict[str, Any]:
-        """Return what is newer than number `after`; waits for something, and returns none at the timeout."""
+        """Return records and jobs with numbers above `after`; waits for one, returns none at the timeout."""
         await telegram.wait_for_records(after, timeout_s)
         return {
             "records": [asdict(record) for record in telegram.records.after(after)],

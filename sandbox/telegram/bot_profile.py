@@ -18,7 +18,7 @@ def commands(telegram: TelegramState, chat: Chat, user: User) -> list[dict[str, 
 
 
 def description(telegram: TelegramState, user: User) -> str:
-    """Return the text of an empty chat with the bot."""
+    """Return the text that an empty chat with the bot shows."""
     found = (telegram.descriptions.get(("description", language)) for language in _languages(user))
     return next(filter(None, found), "")
 

@@ -1,4 +1,4 @@
-"""A log that keeps its latest entries and the numbers of all."""
+"""A log that numbers its entries and keeps the latest ones."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ class BoundedLog(Sequence[T]):
     """The latest entries of a log, numbered from 1; the oldest are dropped.
 
     At most `max_entries` are kept, and at most `max_bytes`, counted as the characters of their `repr`: an
-    entry that is larger than that is not kept at all.
+    entry that is larger than that empties the log.
     """
 
     def __init__(self, *, max_entries: int = 10_000, max_bytes: int = 16_000_000) -> None:

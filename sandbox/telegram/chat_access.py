@@ -1,7 +1,8 @@
-"""Which requests reach the chat API.
+"""The checks of requests to the chat API.
 
-Each needs a loopback `Host` and `telegram.access_key`, in the header `X-Sandbox-Key` or, for `<audio src>`,
-as `key` in the query. An upload also needs room on the disk. All that is checked before the body is read.
+Each request needs a loopback `Host` and `telegram.access_key`, in the header `X-Sandbox-Key` or, for
+`<audio src>`, as `key` in the query. An upload also needs room on the disk. All this is checked before the
+body is read.
 """
 
 import secrets
@@ -21,7 +22,7 @@ _LARGE_BYTES = 1024 * 1024  # smaller bodies stay in memory
 
 
 class ChatApi:
-    """The chat API, built at its first request: that takes longer than the rest of a server's start."""
+    """The chat API, built at its first request, since building it would slow down the server's start."""
 
     def __init__(self, telegram: Telegram, bench: Bench | None) -> None:
         self._telegram = telegram

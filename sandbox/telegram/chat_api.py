@@ -1,7 +1,7 @@
 """The chat API, `/chat/…`: people's actions over HTTP, for a page in the browser or a simulated user.
 
-`sandbox.telegram.chat_access` lets requests in. Answers are JSON; an action that no Telegram client offers,
-and a malformed request, are 400 `{"error": …}`.
+`sandbox.telegram.chat_access` checks the access. Answers are JSON; an action that no Telegram client offers,
+and a malformed request, get 400 `{"error": …}`.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
 
     @router.post("/users/first")
     async def first_user(body: NewUser) -> dict[str, Any]:
-        """Return the first person; where there is none add this one, once for all pages, and chats to try."""
+        """Return the first person; if there is none, add this one and some chats, once for all pages."""
         if not telegram.users:
             add_first_chats(telegram, telegram.add_user(**body.model_dump()))
         return next(iter(telegram.users.values())).to_dict()

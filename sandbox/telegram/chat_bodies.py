@@ -12,7 +12,7 @@ def _file_name(upload: Any) -> str | None:
 
 
 class Body(BaseModel):
-    """A body without unknown fields, whose texts are whole: JSON can hold half of a surrogate pair."""
+    """A body without unknown fields and without lone surrogates, which JSON could contain."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -88,7 +88,7 @@ class Edit(Body):
 
 
 class WebApp(Body):
-    """`is_night` chooses the colours of which the Web App is told."""
+    """`is_night` chooses the theme colours that the Web App gets."""
 
     message_id: int
     url: str

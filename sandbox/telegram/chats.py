@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-# A member's permission to send each kind of content, and how Telegram names that content when it refuses.
+# A member's permissions; for each one to send, Telegram's word for the content in its refusals.
 PERMISSIONS = {
     "can_send_messages": "text messages",
     "can_send_audios": "music",
@@ -69,7 +69,7 @@ class Chat:
     members: dict[int, str] = field(default_factory=dict)  # user id → creator, administrator, member, left
     topics: dict[int, Topic] = field(default_factory=dict)
     messages: dict[int, "Message"] = field(default_factory=dict)
-    is_general_closed: bool = False  # the topic of a forum that has no number
+    is_general_closed: bool = False  # General, the forum's topic without a thread id
     migrated_to: int | None = None
     is_bot_out: bool = False  # the user blocked the bot, or it was removed from the group
     user: User | None = None  # of a private chat
@@ -118,7 +118,7 @@ class Message:
     content: dict[str, Any]
     reply_markup: dict[str, Any] | None = None
     thread_id: int | None = None
-    reply_to: "Message | None" = None  # of another chat: an external reply
+    reply_to: "Message | None" = None  # in another chat: an external reply
     media_group_id: str | None = None
     edit_date: int | None = None
     is_deleted: bool = False
@@ -174,7 +174,7 @@ class Message:
         return message
 
     def to_external_reply(self) -> dict[str, Any]:
-        """Return the ExternalReplyInfo; chat and number are given for supergroups and channels only."""
+        """Return the ExternalReplyInfo; it has the chat and message id for supergroups and channels only."""
         media = {kind: self.content[kind] for kind in (*MEDIA_KINDS, "animation") if kind in self.content}
         if self.chat.type == "channel":
             place = {"chat": self.chat.to_dict(), "message_id": self.message_id}
@@ -184,13 +184,13 @@ class Message:
         return {"origin": origin, **(place if self.chat.type == "supergroup" else {}), **media}
 
     def _author(self) -> dict[str, Any]:
-        """Return who sent it: in channels the channel, and no user."""
+        """Return the field of the sender: the channel in a channel, else the user."""
         if self.chat.type == "channel":
             return {"sender_chat": self.chat.to_dict()}
         return {"from": self.sender.to_dict()}
 
     def _topic_opening(self) -> "Message | None":
-        # As in Telegram: a topic's message that replies to no other replies to the topic's opening.
+        # As in Telegram, a topic's message without a reply is a reply to the message that opened the topic.
         if self.thread_id is None or self.thread_id == self.message_id:
             return None
         return self.chat.messages.get(self.thread_id)

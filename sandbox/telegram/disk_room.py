@@ -28,7 +28,7 @@ class DiskRoom:
 
     @contextmanager
     def expect(self, size_bytes: int) -> Iterator[None]:
-        """Hold this much room for the duration of an upload."""
+        """Reserve this much room for the duration of an upload."""
         self._expected_bytes += size_bytes
         try:
             yield

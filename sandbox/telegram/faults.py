@@ -56,7 +56,7 @@ class Fault:
         return is_used or (self.until is not None and now >= self.until)
 
     def matches(self, method: str, chat_id: int | None) -> bool:
-        """Whether a call meets this fault. `method` None excludes downloads and the constant getUpdates."""
+        """Return whether a call meets this fault; `method` None excludes downloads and getUpdates."""
         if self.chat_id is not None and self.chat_id != chat_id:
             return False
         if self.kind in ONLY_DOWNLOADS:
@@ -69,6 +69,8 @@ class Fault:
 
 
 class Faults:
+    """The faults that calls of the bot will meet."""
+
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._faults: list[Fault] = []

@@ -27,7 +27,7 @@ _FOLDERS = {
     "sticker": "stickers",
 }
 _COPY_BYTES = 1024 * 1024
-# The names that this module gives to files, which alone `keep_only` may remove.
+# The names that this module gives to files; `keep_only` removes no others.
 _OUR_NAMES = re.compile(r"[0-9a-f]{16}|[\w-]{16}|file_\d+(\.\w{1,16})?", re.ASCII)
 
 
@@ -115,7 +115,7 @@ class FileStore:
         # The file has that name on disk too: in local mode the bot gets its absolute path.
         target = self.directory / file_path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)  # a killed process leaves one that it had not named yet
+        target.unlink(missing_ok=True)  # a killed process can leave a file whose number it had not saved yet
         try:
             target.hardlink_to(content.path)
         except OSError:
@@ -126,12 +126,12 @@ class FileStore:
         return stored
 
     def restore(self, stored: StoredFile) -> None:
-        """Make a file known that is on disk already."""
+        """Register a file that is on disk already."""
         self._contents.setdefault(stored.content.unique_id, stored.content)
         self._files[stored.file_id] = self._paths[stored.file_path] = stored
 
     def keep_only(self, file_ids: Set[str]) -> None:
-        """Make all other ids invalid, and remove the bytes that then belong to none. Blocking."""
+        """Make all other ids invalid, and remove the files on disk that then have no id. Blocking."""
         kept = [stored for stored in self._files.values() if stored.file_id in file_ids]
         self._files, self._paths, self._contents = {}, {}, {}
         for stored in kept:

@@ -55,7 +55,7 @@ class FloodLimits:
         for bucket in buckets:
             bucket.refill(now)
         wait_s = max(bucket.wait_s(count) for bucket in buckets)
-        # Rounding of floats: a bucket that lacks 1e-12 is full.
+        # A rounding error of floats must not make a full bucket refuse.
         if wait_s > 1e-6 and self.is_enforced:
             self.refusals += 1
             raise too_many_requests(max(1, math.ceil(wait_s - 1e-6)))

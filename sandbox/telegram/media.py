@@ -147,7 +147,7 @@ def _is_cover(stream: VideoStream) -> bool:
 
 
 def _decodes(container: InputContainer) -> bool:
-    """Whether at least one audio frame decodes; text in a file named .mp3 does not."""
+    """Return whether at least one audio frame decodes; in a text named .mp3 none does."""
     try:
         container.seek(0)
         return next(iter(container.decode(audio=0)), None) is not None

@@ -114,7 +114,7 @@ class Membership(TelegramState):
         self._set_bot_out(chat_id, is_out=False)
 
     def join(self, chat_id: int, user_id: int) -> Chat:
-        """Let a person into a group, with the service message of it."""
+        """Let a person join a group, with the service message for that."""
         chat, user = self._group(chat_id), self.user(user_id)
         if chat.members.get(user_id, "left") == "left":
             chat.members[user_id] = "member"
@@ -123,7 +123,7 @@ class Membership(TelegramState):
         return chat
 
     def leave(self, chat_id: int, user_id: int) -> Chat:
-        """Let a person leave a group, with the service message of it; the owner stays."""
+        """Let a person leave a group, with the service message for that. The owner cannot leave."""
         chat, user = self._group(chat_id), self.user(user_id)
         if chat.members.get(user_id) == "creator":
             raise PersonError("the owner of a group cannot leave it here")
@@ -136,7 +136,7 @@ class Membership(TelegramState):
     def forbid(self, chat_id: int, *permissions: str, bot_only: bool = False) -> Chat:
         """Take these permissions from a group's members, or from the bot alone, and give all others back.
 
-        Only the latter is an update.
+        Only a change for the bot alone becomes an update.
         """
         if unknown := set(permissions) - PERMISSIONS.keys():
             raise PersonError(f"there is no permission {sorted(unknown)[0]}")

@@ -17,7 +17,7 @@ _STICKER = (
 
 
 def natural_kind(found: media.Probe, file_name: str) -> str:
-    """Return the kind a client sends a file as. An MP3 named .txt is a document."""
+    """Return the kind as which a client sends a file; an MP3 named .txt is a document."""
     suffix = Path(file_name).suffix.lower()
     if found.is_music and suffix in (".mp3", ".m4a"):
         return "audio"
@@ -40,6 +40,7 @@ def file_content(
 
 
 def other_content(files: FileStore, kind: str, person: User) -> dict[str, Any]:
+    """Return the content of a photo, sticker, location, contact or dice. Raises `PersonError`."""
     if kind == "photo":
         return {"photo": [files.add_jpeg(media.jpeg_from_colour(side, side), "photo") for side in (90, 320)]}
     if kind == "sticker":

@@ -163,7 +163,7 @@ class Telegram(Membership):
         return found
 
     def file_location(self, file_id: str) -> Path:
-        """Return a file's path on disk. Read only: equal files share their bytes."""
+        """Return a file's path on disk, only for reading: equal files share their bytes."""
         return self.files.path_of(self.file(file_id))
 
     def forget_file(self, file_id: str) -> None:

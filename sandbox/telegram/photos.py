@@ -17,7 +17,7 @@ _SIDES = (320, 800, 1280)
 
 
 def photo_sizes(path: Path) -> list[bytes]:
-    """Return a picture as JPEGs, the smallest first. Raises 400 for what is no photo. Blocking."""
+    """Return a picture as JPEGs, the smallest first. Raises 400 for an invalid photo. Blocking."""
     if path.stat().st_size > _LIMIT_BYTES:
         raise bad_request("file is too big")
     try:

@@ -1,4 +1,4 @@
-"""Refuses what web pages of others send to the local Telegram through the browser of a developer.
+"""Refuses requests that other sites' web pages send to the local Telegram through a developer's browser.
 
 A page on another site sends `Origin` or `Sec-Fetch-Site`; a page whose name was rebound to this machine's
 address (DNS rebinding) sends that name as `Host`. Programs send neither, and use an address, or a name that
@@ -62,7 +62,7 @@ def _check(headers: Headers, path: str) -> None:
 
 
 def _is_private(host: str) -> bool:
-    """Whether a host is an address, which cannot be rebound, or a name that public DNS does not hold."""
+    """Return whether a host is an address, which cannot be rebound, or a name that is not in public DNS."""
     with suppress(ValueError):
         return bool(ipaddress.ip_address(host))
     return "." not in host or host.endswith(_PRIVATE_ZONES)

@@ -19,14 +19,14 @@ from sandbox.telegram.media import Probe
 from sandbox.telegram.person_actions import Telegram
 from sandbox.telegram.updates import Webhook
 
-_THE_BOT = 0  # its id in records: another token makes it another user
+_THE_BOT = 0  # the bot's id in records, since its real id changes with the token
 _Key = tuple[str, str]
 _T = TypeVar("_T")
 
 
 @dataclass
 class _Bot:
-    """Where the numbers go on, and what the bot told Telegram about itself."""
+    """The keys, the last numbers of each sequence, and what the bot has set at Telegram."""
 
     token: str
     access_key: str
@@ -85,7 +85,7 @@ _UPDATE = TypeAdapter(dict[str, Any])
 def open_telegram(
     database: Database, directory: Path, *, token: str | None = None, local: bool = False
 ) -> Telegram:
-    """Return the Telegram of this database, or a new one; it saves itself until the database is closed.
+    """Return the database's Telegram, or a new one; every change is saved until the database is closed.
 
     `token` replaces the earlier one. Raises `DatabaseError`, and ValueError for a malformed token.
     """
@@ -100,7 +100,7 @@ def open_telegram(
 
 
 def close_telegram(telegram: Telegram, database: Database) -> None:
-    """Remove the files of no message, and close the database: nothing is saved from then on. Blocking."""
+    """Remove the files that no message has, save, and close the database. Blocking."""
     telegram.files.keep_only(set(_file_ids(telegram)))
     telegram.save()
     telegram.save = lambda: None
@@ -216,7 +216,7 @@ class _SavedState:
         self._last_event = self._telegram.events.last_number
 
     def _state(self) -> Iterator[tuple[_Key, str]]:
-        """Return all records but the messages; those of what never changes come from the last `save`."""
+        """Yield all records but the messages; updates and files never change, so theirs are written once."""
         telegram = self._telegram
         yield ("bot", ""), _BOT.dump_json(self._bot()).decode()
         for user in telegram.users.values():

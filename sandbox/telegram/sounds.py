@@ -37,7 +37,7 @@ def to_voice(recording: BinaryIO) -> BytesIO:
 
 
 def outline(path: Path) -> list[int]:
-    """Return the loudness of a sound over time, up to 255; [] without sound. Blocking."""
+    """Return the loudness over time, `OUTLINE_LENGTH` values up to 255; [] without sound. Blocking."""
     sums = _BlockSums()
     try:
         with av.open(str(path)) as container:
@@ -59,7 +59,7 @@ def outline(path: Path) -> list[int]:
 class _BlockSums:
     """The mean squares of equally long blocks of samples, so that a long sound is never whole in memory.
 
-    Whenever there are many blocks, two neighbours become one. A last odd one is dropped.
+    When there are too many blocks, each two neighbours become one; a last odd block is dropped.
     """
 
     def __init__(self) -> None:

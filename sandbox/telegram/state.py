@@ -73,14 +73,14 @@ class Event:
 
 
 def _for_people(message: Message) -> dict[str, Any]:
-    """In a channel the author is not said, so the page could not tell the bot's messages."""
+    """Return a message with `is_from_bot`, because a channel's messages do not name their author."""
     return {**message.to_dict(), "is_from_bot": message.is_from_bot}
 
 
 class TelegramState:
     """Chats, messages, files and updates. Not thread-safe: everything runs on one event loop.
 
-    Of the bot's calls and of the events only the latest are kept (`BoundedLog`).
+    Only the latest of the bot's calls and of the events are kept (`BoundedLog`).
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class TelegramState:
         return new_events()
 
     async def wait_for_records(self, after: int, timeout_s: float) -> None:
-        """Wait until the bench has something newer than number `after`, or for the timeout."""
+        """Wait for a record or a job's change with a number above `after`, or for the timeout."""
         with suppress(TimeoutError):
             await self.wait_for(lambda: self.records.last_number > after or self.closing.is_set(), timeout_s)
 
@@ -173,7 +173,7 @@ class TelegramState:
         await self.updates.close()
 
     def log_call(self, call: BotCall) -> None:
-        """Log a call, also for the bench: all but the constant successful getUpdates, which would fill it."""
+        """Log a call; the bench records all but the constant successful getUpdates, which would fill it."""
         self.calls.append(call)
         if call.method != "getUpdates" or call.status != 200:
             self.records.add(
@@ -271,9 +271,9 @@ class TelegramState:
         return topic
 
     def _reaches_bot(self, message: Message) -> bool:
-        """Whether the bot gets an update.
+        """Return whether the bot gets an update for a message.
 
-        In groups with privacy mode it gets commands, mentions of it, replies to it and service messages
+        In groups with privacy mode, a bot gets commands, its mentions, replies to it and service messages
         (core.telegram.org/bots/features#privacy-mode).
         """
         chat, text = message.chat, message.text
@@ -286,7 +286,7 @@ class TelegramState:
         return text.startswith("/") or f"@{self.bot.username}" in text or is_reply or is_service
 
     def _new_message_id(self, chat: Chat) -> int:
-        """Each supergroup and channel numbers its own messages; all other chats share one sequence."""
+        """Return the next id. Supergroups and channels have their own sequences; other chats share one."""
         if chat.type in ("supergroup", "channel"):
             return max(chat.last_message_id, 1) + 1
         self.last_message_id += 1

@@ -43,7 +43,7 @@ class Updates:
         self._clock = clock
         self._on_change = on_change
         self._first_pause_s = webhook_first_pause_s
-        self._waiting: list[tuple[int, Any]] = []  # each with the number that confirms it
+        self._waiting: list[tuple[int, Any]] = []  # each with its number; a higher `offset` confirms it
         self.next_id = 700_000_000
         self._arrived = asyncio.Event()
         self._poller: object | None = None
@@ -56,7 +56,7 @@ class Updates:
 
     @property
     def waiting(self) -> list[tuple[int, Any]]:
-        """The updates that are not confirmed, each with the number that confirms it."""
+        """The updates that are not confirmed, each with its number; a higher `offset` confirms it."""
         return self._waiting
 
     def restore(self, waiting: list[tuple[int, Any]], next_id: int) -> None:
@@ -64,7 +64,7 @@ class Updates:
         self._waiting, self.next_id = waiting, next_id
 
     def start(self) -> None:
-        """Post to the webhook that an earlier process had; needs a running event loop."""
+        """Begin to post updates to the webhook, if there is one; needs a running event loop."""
         if self.webhook is not None and self._push is None:
             self._push = asyncio.create_task(self._push_updates(self.webhook))
 
@@ -83,7 +83,7 @@ class Updates:
         self.add_raw({"update_id": self.next_id, kind: content})
 
     def add_raw(self, update: Any) -> None:
-        """Queue an update exactly as it is, also a malformed one; it is confirmed by `next_id`."""
+        """Queue an update exactly as it is, also a malformed one; its number is `next_id`."""
         self._waiting.append((self.next_id, update))
         self.next_id += 1
         self._wake()

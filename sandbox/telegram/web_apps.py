@@ -1,8 +1,8 @@
 """Launching Web Apps: the address with the launch parameters, as Telegram's clients build it.
 
-From core.telegram.org/bots/webapps ("WebAppInitData", "Validating data received via the Mini App",
-"ThemeParams") and core.telegram.org/api/bots/webapps. `signature` is random: only Telegram holds the key by
-which others than the bot could verify it.
+The sources are core.telegram.org/bots/webapps ("WebAppInitData", "Validating data received via the Mini App",
+"ThemeParams") and core.telegram.org/api/bots/webapps. `signature` is random, since only Telegram has the key
+with which it is made.
 """
 
 import hmac
@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 from sandbox.telegram.chats import User
 
-# Of Bot API 9.1. The clients tell Web Apps what they support by it.
+# The version of the Bot API, by which clients tell Web Apps what they support.
 _VERSION = "9.1"
 # The colours of Telegram's web client, by day and by night.
 _DAY = {

@@ -7,5 +7,5 @@ class FileFormat(StrEnum):
     """The value is also the file extension."""
 
     MP3 = "mp3"  # 256 kbit/s
-    FLAC = "flac"  # 16 bit, or 24 for a source of more than 16
-    WAV = "wav"  # likewise
+    FLAC = "flac"  # 16 bit, or 24 bit for a source of more than 16 bit
+    WAV = "wav"  # the same bit depths as FLAC

@@ -17,7 +17,7 @@ Masks = Callable[[Iterator[Spectra]], Iterator[tuple[Spectra, Sequence[Floats]]]
 def apply_masks(
     blocks: Iterable[Floats], masks: Masks, count: int, frames: int
 ) -> Iterator[tuple[Floats, list[Floats]]]:
-    """Yield the mix in pieces (2 × samples), each with the `count` sounds that the masks leave of it.
+    """Yield the mix in pieces (2 × samples), each with the `count` stems that the masks extract.
 
     `blocks` are stereo at 44.1 kHz (2 × samples) of any size. `masks` gets pieces of `frames` spectra; the
     last one may be shorter.

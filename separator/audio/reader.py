@@ -17,7 +17,7 @@ from av.container import InputContainer
 from separator.audio.samples import SAMPLE_RATE, Floats
 from separator.errors import UnreadableSourceError
 
-_BLOCK = SAMPLE_RATE  # samples per block: one second
+_BLOCK = SAMPLE_RATE  # least number of samples per block, except for the last one: one second
 
 # Media containers only: without the list FFmpeg would open the files and URLs of a playlist renamed to
 # song.mp3.
@@ -30,7 +30,7 @@ _FINE = frozenset({"s32", "s32p", "flt", "dbl", "dblp"})
 _TOLERATED_BAD_PACKETS = 200
 _LOUDEST = 8.0  # full scale is 1; far louder samples are damage
 _INAUDIBLE = 0.001  # -60 dBFS
-# An MP4 fragment of a long broadcast begins at its time in that broadcast, which is no lead-in.
+# An MP4 fragment of a long broadcast starts at its time in that broadcast; this is not a lead-in.
 _MAX_LEAD_IN_S = 60
 
 
@@ -41,10 +41,10 @@ class SourceTags:
 
 
 class Reader:
-    """An open audio file; a context manager. Of several tracks it reads the first that has sound.
+    """An open audio file; a context manager. It reads `track`, by default the first audible track.
 
     Opening and reading raise `UnreadableSourceError` for a file that does not decode, and when more than
-    `max_duration_s` decodes: the length in the header may be wrong.
+    `max_duration_s` seconds have been decoded, since the length in the header may be wrong.
     """
 
     def __init__(self, path: Path, max_duration_s: float, track: int | None = None) -> None:
@@ -72,7 +72,7 @@ class Reader:
         self._container.close()
 
     def blocks(self) -> Iterator[Floats]:
-        """Yield blocks of 2 × up to 44,100 finite floats."""
+        """Yield blocks of 2 × at least 44,100 finite floats; the last block may be shorter."""
         samples = 0
         waiting: list[Floats] = []
         held = 0
@@ -118,7 +118,7 @@ class Reader:
             yield from map(_stereo, resampler.resample(None))
 
     def _lead_in(self, first: AudioFrame) -> Iterator[Floats]:
-        """Yield the silence with which an MP4 file's edit list begins: stems stay in step with the song."""
+        """Yield the silence at the start of an MP4 file's edit list, so that stems stay in step with it."""
         if "mp4" in self._container.format.name and first.pts and first.time_base:
             lead_in_s = float(first.pts * first.time_base)
             if 0 < lead_in_s <= _MAX_LEAD_IN_S:
@@ -194,7 +194,7 @@ def _stereo(frame: AudioFrame) -> Floats:
 
 
 def _joined(pieces: list[Floats]) -> Floats:
-    """Return the pieces as one block, with numbers that damage or an attack has put in made harmless."""
+    """Return the pieces as one block, with the invalid or far too loud samples of a bad file replaced."""
     block: Floats = np.nan_to_num(np.concatenate(pieces, axis=1), copy=False, nan=0.0)
     return np.clip(block, -_LOUDEST, _LOUDEST, out=block)
 

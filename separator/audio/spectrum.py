@@ -17,7 +17,7 @@ LEAD = FRAME - HOP
 
 FREQUENCIES: Floats = (np.arange(BINS) * SAMPLE_RATE / FRAME).astype(np.float32)
 _WINDOW: Floats = np.hanning(FRAME + 1)[:FRAME].astype(np.float32)
-# numpy computes in single precision where it divides by the length, and in double where it does not.
+# numpy's FFT has single precision only where it divides by the length; `_ANALYSIS` undoes the division.
 _ANALYSIS = _WINDOW * np.float32(FRAME)
 _SYNTHESIS = _WINDOW / np.float32(1.5)  # the sum of four overlapping squared Hann windows
 _AT_ONCE = 16  # frames per call, so that the working set stays in the cache

@@ -18,7 +18,7 @@ _CHUNK = 2**20
 
 
 def check(model: Model = HTDEMUCS) -> Path:
-    """Return the model's file. Raises `ModelError` for one that is missing, damaged or another one."""
+    """Return the model's file. Raises `ModelError` when it is missing, damaged or not the known one."""
     file = model.file()
     try:
         with file.open("rb") as opened:
@@ -33,7 +33,7 @@ def check(model: Model = HTDEMUCS) -> Path:
 
 
 def unpack(package: Path, target: Path, model: Model = HTDEMUCS) -> None:
-    """Write the one file with the weights in the tarball `package` to `target`.
+    """Extract the file with the weights from the tarball `package` to `target`.
 
     Nothing else of the tarball reaches the disk. Raises `ModelError` for any other package.
     """

@@ -16,12 +16,12 @@ SOURCES = ("drums", "bass", "other", "vocals")
 
 _FRAMES = -(-SEGMENT // HOP)
 _LEAD = (FRAME - HOP) // 2  # reflected samples before a segment
-_END = (_FRAMES + OVERLAP - 1) * HOP - _LEAD - SEGMENT  # and after it
-_SCALE = np.float32(FRAME**0.5)  # of the transform that keeps the power
+_END = (_FRAMES + OVERLAP - 1) * HOP - _LEAD - SEGMENT  # reflected samples after a segment
+_SCALE = np.float32(FRAME**0.5)  # scales the transform so that it keeps the power
 
 
 def analyse_segment(samples: Floats) -> Spectra:
-    """Return the spectra of a segment, channels × frames × bins, as the network was trained with."""
+    """Return the spectra of a segment, channels × frames × bins, as in the network's training."""
     return analyse(np.pad(samples, ((0, 0), (_LEAD, _END)), mode="reflect")) / _SCALE
 
 
@@ -36,7 +36,7 @@ def synthesise_segment(spectra: Spectra) -> Floats:
 
 
 def to_planes(spectra: Spectra) -> Floats:
-    """Return channels × frames × bins as the network wants them: real and imaginary planes, bins × frames."""
+    """Return spectra (channels × frames × bins) as real and imaginary planes (planes × bins × frames)."""
     shifted = spectra[..., :-1].swapaxes(-1, -2)
     return np.stack([shifted.real, shifted.imag], axis=1).reshape(-1, *shifted.shape[-2:])
 

@@ -20,7 +20,7 @@ _FADE: Floats = (np.arange(1, _OVERLAP + 1) / (_OVERLAP + 1)).astype(np.float32)
 def stem_pieces(blocks: Iterable[Floats], only: str | None, network: Separate) -> Iterator[dict[str, Floats]]:
     """Yield the stems in pieces of 2 × samples that add up to the mix; see `EngineRequest.only`."""
     for mix, sources in separate(blocks, network):
-        # The network's sources lack a little of the mix (32 dB below it): each takes a quarter of that.
+        # The network's sources do not quite add up to the mix: each gets a quarter of the rest (-32 dB).
         whole = sources + (mix - sources.sum(axis=0)) / len(SOURCES)
         stems = {stem: whole[SOURCES.index(stem)] for stem in STEMS}
         yield stems if only is None else {only: stems[only], REST: mix - stems[only]}
@@ -31,7 +31,7 @@ def separate(blocks: Iterable[Floats], network: Separate) -> Iterator[tuple[Floa
 
     `blocks` are stereo at 44.1 kHz (2 × samples) of any size. Each segment fades into the next one.
     """
-    ending: Floats | None = None  # what the segment before says of the samples in which both overlap
+    ending: Floats | None = None  # the previous segment's sources of the overlap
     for segment, new, is_last in _segments(blocks):
         start = SEGMENT - new - (0 if ending is None else _OVERLAP)
         sources = network(segment)[..., start:]
@@ -46,14 +46,14 @@ def separate(blocks: Iterable[Floats], network: Separate) -> Iterator[tuple[Floa
 def _segments(blocks: Iterable[Floats]) -> Iterator[tuple[Floats, int, bool]]:
     """Yield segments, how many samples at the end of each are new, and whether it is the last one.
 
-    The last segment reaches back as far as it must; only a song shorter than a segment begins with silence.
+    Earlier samples fill up the last segment; only a song shorter than a segment begins with silence.
     """
     segment: Floats = np.zeros((2, SEGMENT), np.float32)
     waiting = SampleQueue()
     wanted = SEGMENT
     for block in blocks:
         waiting.append(block)
-        while waiting.count > wanted:  # so that something is left for the last one
+        while waiting.count > wanted:  # so that samples are left for the last segment
             segment = np.concatenate([segment[:, wanted:], waiting.take(wanted)], axis=1)
             yield segment, wanted, False
             wanted = SEGMENT - _OVERLAP

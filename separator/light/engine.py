@@ -24,8 +24,8 @@ class LightEngine:
 def stem_pieces(blocks: Iterable[Floats], only: str | None) -> Iterator[dict[str, Floats]]:
     """Yield the stems of a song (stereo blocks at 44.1 kHz) in pieces of 2 × samples.
 
-    `only` means this stem and `REST`; None means all. The last stem is the mix minus the others, which saves
-    its synthesis and makes the sum exact.
+    `only` asks for this stem and `REST`, None for all stems. The last stem is the mix minus the others,
+    which saves its synthesis and makes the sum exact.
     """
     computed = (only,) if only is not None else STEMS[:-1]
     remainder = REST if only is not None else STEMS[-1]

@@ -15,7 +15,7 @@ CONTEXT = 2
 
 _FLOOR = np.float32(1e-6)
 _AT_ONCE = 32  # frames, so that the working set stays in the cache
-# Each second frame and bin is enough, since neighbours overlap.
+# Every second frame or bin is enough in the wide ranges, since neighbours overlap.
 _HARMONIC = np.arange(-4, 5)  # frames
 _STEADY = np.arange(-20, 21, 2)
 _PERCUSSIVE = range(-14, 15, 2)  # bins
@@ -30,7 +30,7 @@ class Block:
     """A part of a song with its surroundings.
 
     `spectra` (2 × frames × bins) is the part with `CONTEXT` frames before and after. `levels` are those of a
-    longer part, which is searched for repetitions; `within` is the part's position in that.
+    longer part, which is searched for repetitions; `within` is the part's position in it.
     """
 
     spectra: Spectra
@@ -140,7 +140,7 @@ def _log_odds(share: Floats) -> Floats:
 
 
 def _repeating(levels: Levels, within: slice) -> Codes:
-    """Return the median of the most similar frames (REPET-SIM, Rafii & Pardo 2012)."""
+    """Return, for each frame, the median of the most similar ones (REPET-SIM, Rafii & Pardo 2012)."""
     count, asked = len(levels.codes), within.stop - within.start
     if count < _TOO_SHORT_TO_REPEAT:
         everything = np.arange(count - 1 + count % 2)[None, :]

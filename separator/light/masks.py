@@ -45,7 +45,7 @@ def masks(evidence: Floats, stems: Sequence[str]) -> Floats:
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=0)
     top = scores[:, :, -_TOP:].mean(axis=2)
-    top[0] = 0  # the voice
+    top[0] = 0  # voices end below these bins
     top /= top.sum(axis=0)
     chosen = [STEMS.index(stem) for stem in stems]
     shares = np.empty((len(stems), evidence.shape[1], len(FREQUENCIES)), np.float32)

@@ -34,7 +34,7 @@ def median_of_bins(sound: Codes, offsets: range) -> Codes:
 
 
 def _median(rows: list[Codes]) -> Codes:
-    """Return the median of arrays of one shape, which it overwrites."""
+    """Return the elementwise median of `rows`, arrays of one shape, which are overwritten."""
     spare = np.empty_like(rows[0])
     for i, j in _network(len(rows)):
         np.minimum(rows[i], rows[j], out=spare)

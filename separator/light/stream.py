@@ -44,7 +44,7 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
 
 def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:
     levels: deque[Levels] = deque(maxlen=_BEFORE + 1 + _AFTER)
-    waiting: deque[Spectra] = deque()  # for the levels of those after them
+    waiting: deque[Spectra] = deque()  # pieces that wait for the levels of those after them
     before: Spectra | None = None
     for latest in chain(spectra, repeat(None, _AFTER)):
         if latest is not None:
@@ -66,7 +66,7 @@ def _framed(before: Spectra | None, current: Spectra, following: Spectra) -> Spe
 
 
 def _joined(levels: Iterable[Levels], position: int) -> tuple[Levels, slice]:
-    """Return the levels as one, and where the part at `position` is in it."""
+    """Return the levels joined, and the slice of them that is the part at `position`."""
     parts = list(levels)
     start = sum(len(part.codes) for part in parts[:position])
     return joined(parts), slice(start, start + len(parts[position].codes))

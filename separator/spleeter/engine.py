@@ -17,7 +17,7 @@ class SpleeterEngine:
     """Vocals by Spleeter; drums, bass and other by the light engine from what is left."""
 
     def __init__(self, weights: Weights | None = None) -> None:
-        """By default it loads the model. Raises `ModelError` for one that is missing or damaged."""
+        """Load the model unless `weights` are given. Raises `ModelError` if it is missing or damaged."""
         weights = weights or load_weights()
         self._voice = VoiceSeparator(Network(weights["vocals"]), Network(weights["accompaniment"]))
 

@@ -42,7 +42,7 @@ class Network:
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
         """Take the arrays named in `ARRAYS`.
 
-        They stay of their float type, since half floats take half the memory, and are widened when used.
+        They keep their float type until they are used, since half floats take half the memory.
         """
         self._layers: dict[str, dict[str, Floats]] = defaultdict(dict)
         for name in ARRAYS:
@@ -99,7 +99,7 @@ def _convolve(sound: Floats, kernel: Floats, bias: Floats) -> Floats:
 def _convolve_transposed(sound: Floats, kernel: Floats, bias: Floats) -> Floats:
     """Convolve transposed with stride 2, without the first and the last two rows and columns.
 
-    Even and odd rows and columns are added up apart, because numpy adds contiguous rows fastest.
+    Even and odd rows and columns are added up separately, because numpy adds contiguous rows fastest.
     """
     inputs, height, width = sound.shape
     outputs = len(bias)
@@ -113,7 +113,7 @@ def _convolve_transposed(sound: Floats, kernel: Floats, bias: Floats) -> Floats:
             phase[:, first + top : last + top, left : left + width] += columns[row, column]
     result = np.empty((outputs, 2 * height, 2 * width), np.float32)
     for row, column in np.ndindex(2, 2):
-        # the crop of one row makes an odd row of the whole an even one of the result
+        # the first row is cropped, so the odd rows become the result's even ones
         part = phases[1 - row, 1 - column, :, row : row + height, column : column + width]
         np.add(part, bias[:, None, None], out=result[:, row::2, column::2])
     return result

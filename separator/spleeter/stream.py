@@ -14,7 +14,7 @@ _BINS = 1024  # up to 11 kHz, which the networks were trained on
 
 
 class VoiceSeparator:
-    """Holds the networks for the voice and for everything else, whose estimates make the voice's mask."""
+    """Separates the voice by a mask from two networks, which estimate the voice and everything else."""
 
     def __init__(self, vocals: Network, accompaniment: Network) -> None:
         self._networks = (vocals, accompaniment)

@@ -1,4 +1,4 @@
-"""The text and the buttons of the one menu of an album. Pure functions; no I/O."""
+"""The text and the buttons of the menu that all songs of an album share. Pure functions; no I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from stemdrop.storage.albums import Album
 
 # The modes in which all songs of an album can be split by one tap.
 ALBUM_MODES = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
-# One instrument, which is still to be named.
+# The choice of one instrument before the user has named the instrument.
 _ONE: Choice = (Mode.SPLIT_STEM_ADVANCED, "")
 
 
@@ -38,7 +38,10 @@ def render_album(
     translate: Language,
     affordable: tuple[Choice, int] | None = None,
 ) -> Rendered:
-    """The menu for all songs. `affordable`: of a choice that is too dear today, how many can be paid."""
+    """Return the menu for all songs.
+
+    `affordable` is a choice that is too dear today, and for how many of the songs the account can pay.
+    """
     lines = [translate.plural("album.choose", len(songs))]
     lines += [f"{number}. {short_title(song.job, translate)}" for number, song in enumerate(songs, 1)]
     lines += refusals
@@ -62,7 +65,7 @@ def render_album(
 
 
 def render_album_instruments(group: str, songs: Sequence[Song], translate: Language, page: int) -> Rendered:
-    """The list of instruments, of which one can be isolated in all songs."""
+    """Return a page of the list of instruments, of which one can be isolated in all songs."""
     text = f"{translate.plural('album.instrument', len(songs))}\n{_label(songs, _ONE, translate)}"
     one, usual_price = Mode.SPLIT_STEM_ADVANCED, _price(songs, _ONE, translate)
 
@@ -87,7 +90,7 @@ def price_of(songs: Sequence[Song], choice: Choice) -> int:
 
 
 def digest(songs: Sequence[Job]) -> str:
-    """Name these songs in a button: a tap is for the songs that its user has seen, and for no others."""
+    """Return a digest that names these songs in a button, so that a tap is only for songs that were shown."""
     return sha256(" ".join(song.id for song in songs).encode()).hexdigest()[:8]
 
 
@@ -114,7 +117,7 @@ def _label(songs: Sequence[Song], choice: Choice, translate: Language, key: str 
 
 
 def _price(songs: Sequence[Song], choice: Choice, translate: Language) -> str:
-    """Return the price to show, as `Details.price` and `Details.instrument_price` do of one song."""
+    """Return the price to show, as `Details.price` and `Details.instrument_price` do for one song."""
     credits = price_of(songs, choice)
     if credits:
         return translate.credits(credits)

@@ -15,13 +15,13 @@ class Action(StrEnum):
     PICK = "p"  # choose a mode, with an instrument's number for one instrument
     INSTRUMENTS = "i"  # open the list of instruments, at a page
     BACK = "b"  # from that list back to the modes
-    START = "s"  # a song that starts by itself, now
-    UNDO = "u"  # such a song waits for a choice
+    START = "s"  # start a song now that would start by itself
+    UNDO = "u"  # let such a song wait for a choice
     CANCEL = "x"
-    RESUME = "c"  # a cancelled job
+    RESUME = "c"  # go on with a cancelled job
     RETRY = "r"  # a new job for the same song and mode
     OTHER_MODE = "o"  # a new job for the same song in another mode
-    ASK_AGAIN = "a"  # the separation service, whose answer was lost
+    ASK_AGAIN = "a"  # ask the separation service again, whose answer was lost
     FETCH_AGAIN = "f"  # fetch stems that are still missing
     ZIP = "z"  # all stems in one file
     SMALL = "v"  # all stems as small voice messages
@@ -37,7 +37,7 @@ def choice_word(mode: Mode, instrument: str = "") -> str:
 
 
 def choice_of_word(word: str) -> Choice | None:
-    """Decode it; `None` if no button of this version has it."""
+    """Decode a word of `choice_word`; `None` if no button of this version has the word."""
     mode, number = MODES_BY_LETTER.get(word[:1]), word[1:]
     if mode is None or (mode is Mode.SPLIT_STEM_ADVANCED) != bool(number):
         return None
@@ -57,7 +57,7 @@ def credits_word(credits: int) -> str:
 
 
 def credits_of_word(word: str) -> int | None:
-    """Decode it; `None` if no button of this version has it."""
+    """Decode a word of `credits_word`; `None` if no button of this version has the word."""
     return int(word[1:]) if word[:1] == "c" and _is_number(word[1:], _CREDITS_DIGITS) else None
 
 
@@ -80,7 +80,7 @@ class Tap:
     credits: int | None = None
 
     def to_data(self) -> str:
-        """Encode it, as in `p:<job>:a3:c20`."""
+        """Encode the tap, as in `p:<job>:a3:c20`."""
         if self.page:
             return f"{self.action}:{self.job_id}:{self.page}"
         words = [self.action.value, self.job_id]
@@ -90,7 +90,7 @@ class Tap:
 
     @classmethod
     def from_data(cls, data: str) -> "Tap | None":
-        """Decode it; `None` for data that no button of this version has."""
+        """Decode a tap; `None` for data that no button of this version has."""
         letter, _, rest = data.partition(":")
         job_id, _, choice = rest.partition(":")
         if letter not in set(Action) or not job_id:
@@ -117,7 +117,7 @@ class Screen(StrEnum):
     ADMIN = "A"
     GROUP = "G"
     DELETE = "D"
-    REQUESTS = "W"  # of strangers who want in
+    REQUESTS = "W"  # of strangers who ask for access
     ALBUM = "B"
     SETTINGS = "S"
     REMIX = "M"
@@ -126,20 +126,20 @@ class Screen(StrEnum):
 class RemixAction(StrEnum):
     """A button of a mixing desk or of a remix: the first word, before the id of the job or remix."""
 
-    CANCEL = "x"  # the remix of this id
-    OPEN = "d"  # the desk of a job, as a new message
-    HOME = "h"  # the presets
-    PRESET = "p"  # the preset of this word, made at once
-    LEVELS = "l"  # the stems, at a page
-    LEVEL = "g"  # a stem's level, and the page to show
-    TEMPO = "t"  # speed and key
+    CANCEL = "x"  # cancel the remix of this id
+    OPEN = "d"  # show the desk of a job as a new message
+    HOME = "h"  # show the presets
+    PRESET = "p"  # make the preset of this word at once
+    LEVELS = "l"  # show a page with the levels of stems
+    LEVEL = "g"  # set a stem's level, and show a page
+    TEMPO = "t"  # show speed and key
     SPEED = "s"
     SEMITONES = "k"
     COUNT_IN = "c"
     METRONOME = "m"
-    PACK = "w"  # the practice pack: how it comes, or which way was chosen
+    PACK = "w"  # ask how the practice pack is to be sent, or send it in the chosen way
     MAKE = "o"
-    PICTURE = "i"  # of the song, as a new message
+    PICTURE = "i"  # send a picture of the song as a new message
     RESET = "r"
     CLOSE = "e"
 
@@ -149,7 +149,7 @@ class SettingsAction(StrEnum):
 
     ASK = "q"  # show the menu for each song
     AT_ONCE = "n"  # split each song in the usual mode without a tap
-    INSTRUMENT = "i"  # the list of instruments, or the one that the user plays
+    INSTRUMENT = "i"  # show the list of instruments, or set the one that the user plays
     BACK = "b"  # from that list back to the settings
 
 
@@ -170,12 +170,12 @@ class ScreenTap:
     words: tuple[str, ...] = ()
 
     def to_data(self) -> str:
-        """Encode it, as in `L:ru`."""
+        """Encode the tap, as in `L:ru`."""
         return ":".join((self.screen, *self.words))
 
     @classmethod
     def from_data(cls, data: str) -> "ScreenTap | None":
-        """Decode it; `None` for data of no screen."""
+        """Decode a tap; `None` for data of no screen."""
         letter, *words = data.split(":")
         return cls(Screen(letter), tuple(words)) if letter in set(Screen) else None
 

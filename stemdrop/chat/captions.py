@@ -1,4 +1,4 @@
-"""Captions of songs that say how to split them, in every language of the catalogues."""
+"""Reads from a song's caption how to split the song, in every language of the catalogues."""
 
 import re
 import unicodedata
@@ -9,21 +9,21 @@ from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import INSTRUMENTS, Choice, Mode
 
 _COMMAND = re.compile(r"(?<!\S)/stems(@\w+)?(?!\S)")
-# The instrument whose name alone is a wish; that of another may describe a recording of it.
+# This instrument's name alone is a wish; the name of another one may describe a recording of it.
 _DRUMS = "Drum Kit"
-# Labels and mentions are no wishes: with these signs no phrase matches.
+# Hashtags and mentions are no wishes: a caption that keeps these signs matches no phrase.
 _KEPT_SIGNS = "#@"
 
 
 def choice_of(caption: str, names: Iterable[str]) -> Choice | None:
-    """Return the choice that the whole caption names; none if it is one of the song's `names`."""
+    """Return the choice that the whole caption names; `None` if the caption is one of the song's `names`."""
     wish = _normalize(_COMMAND.sub(" ", caption))
     return None if wish in map(_normalize, names) else choices().get(wish)
 
 
 @cache
 def choices() -> Mapping[str, Choice]:
-    """Return the phrases of all languages, normalized; a user may write in any of them."""
+    """Return the choices by their normalized phrases in all languages, any of which a user may write."""
     found: dict[str, Choice] = {}
     for translate in load_translations().languages.values():
         for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM):

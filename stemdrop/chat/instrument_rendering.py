@@ -1,4 +1,4 @@
-"""The lists of instruments, of which one can be isolated. Pure functions; no I/O."""
+"""The lists of instruments from which the user picks the one to isolate. Pure functions; no I/O."""
 
 from collections.abc import Callable, Sequence
 
@@ -38,7 +38,7 @@ def instrument_rows(
     pick: Callable[[str], InlineKeyboardButton],
     turn: Callable[[str, int], InlineKeyboardButton],
 ) -> list[Sequence[InlineKeyboardButton]]:
-    """Return a page of the list of instruments; `pick` makes the button of one, `turn` that of a page."""
+    """Return the rows of one page; `pick` makes the button of an instrument, `turn` that of another page."""
     can = details.abilities.can
     offered = [name for name in details.instruments if can(Mode.SPLIT_STEM_ADVANCED, name)]
     last = max(0, len(offered) - 1) // PAGE_LENGTH
@@ -51,7 +51,7 @@ def instrument_rows(
 
 
 def instrument_label(name: str, price: str, usual_price: str, translate: Language) -> str:
-    """Return the label of an instrument's button, with its price where that is not the usual one."""
+    """Return the label of an instrument's button, with its price if that is not the usual price."""
     named = translate.named(name)
     return named if price == usual_price else f"{named} · {price}"
 

@@ -39,7 +39,7 @@ class JobMessage:
     clock: Callable[[], float] = time.time
     reactions: Reactions | None = None
     users: Users | None = None
-    mixer_url: str = ""  # empty: Telegram would refuse its button
+    mixer_url: str = ""  # empty if Telegram would refuse the mixer's button
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
         """Show the state of `job` within `patience_s`, and close it if it has ended. Idempotent."""
@@ -51,14 +51,14 @@ class JobMessage:
         if job.state in FINAL:
             await self.store.close(job.id)
         if job.state is JobState.FAILED and (again := (await self.store.history(job.id)).retried_as):
-            await self.show_current(again)  # the message is the new job's: it was tried again meanwhile
+            await self.show_current(again)  # tried again meanwhile: the message belongs to the new job
 
     async def render(self, job: Job) -> Rendered:
         translate = self.translations.language(job.language)
         return render(job, translate, await self.details(job))
 
     async def show_if_changed(self, job: Job, patience_s: float) -> bool:
-        """Write the job's message again if its text has changed. False: it has not."""
+        """Write the job's message again if its text or buttons have changed; returns whether they have."""
         text, keyboard = await self.render(job)
         if _is_shown(job, text, keyboard):
             return False
@@ -71,7 +71,7 @@ class JobMessage:
         return replace(await self._details(job, abilities), abilities=abilities)
 
     async def instrument_details(self, job: Job) -> Details:
-        """Read what the list of instruments shows: those that are picked most come first."""
+        """Read what the list of instruments shows, the most often picked instruments first."""
         return replace(await self.details(job), instruments=await self.job_statistics.instruments())
 
     async def _details(self, job: Job, abilities: Abilities) -> Details:
@@ -108,7 +108,7 @@ class JobMessage:
         return await self.stem_cache.free(job.source, await wanted if wanted else abilities.file_format(""))
 
     async def show_newer_state(self, job: Job, patience_s: float | None = None) -> None:
-        """Show what happened to the job while its message was written: the mover may have been earlier."""
+        """Show the newest state of the job, if it has moved while its message was being written."""
         while (current := await self.store.get(job.id)) and _is_newer(current, job):
             job = current
             if job.state in FINAL or not _is_shown(job, *await self.render(job)):
@@ -137,10 +137,10 @@ class JobMessage:
         *,
         stems: int | None = None,
     ) -> None:
-        """Edit the job's message, or send it once: a result below its stems, in place of the message above.
+        """Edit the job's message, or send it once; a result below its stems, which replaces the old message.
 
-        `stems`: how many are in the chat once it is delivered; read unless given.
-        Raises `TryLater` while another process sends it. Cached stems come at once, without such a message.
+        `stems` is how many stems of a delivered job are in the chat; it is read unless given. Raises
+        `TryLater` while another process sends the message. Cached stems come at once, without such a message.
         """
         if job.state is JobState.DELIVERING and job.cached and not job.message_id:
             return
@@ -174,13 +174,13 @@ class JobMessage:
             known = await self.store.get(job.id) or job
             has_come = known.message_id != job.message_id and _is_below(known, stems)
             if known.message_id != job.message_id and known.state is not job.state:
-                return known  # the process that moved it shows it
+                return known  # the process that moved the job shows its state
             if has_come and await self._edit(known, text, keyboard, patience_s):
                 await self.store.set(job.id, **self._shown(text, keyboard))
                 return known
             message = await send_text(self.bot, job, text, keyboard, patience_s)
             number = message.message_id
-            # in one step: a process that dies now leaves the message above the stems to the next run
+            # stored in one step: if this process dies now, the next run deletes the message above the stems
             replaced = known.replaced_message_id if _is_below(known, stems) else known.message_id
             place: dict[str, Any] = {
                 "message_id": number,
@@ -205,12 +205,12 @@ def _is_newer(current: Job, job: Job) -> bool:
 
 
 def _is_below(job: Job, stems: int) -> bool:
-    """Whether the job has a message, and so many stems are above it: it need not be sent again."""
+    """Return whether the job has a message with at least `stems` stems above it: it can be edited."""
     return bool(job.message_id) and stems <= job.stems_above
 
 
 def _is_shown(job: Job, text: str, keyboard: InlineKeyboardMarkup | None) -> bool:
-    """Whether the job's message shows this already."""
+    """Return whether the job's message shows this text and these buttons already."""
     return bool(job.message_id) and job.shown_as == _digest(text, keyboard)
 
 

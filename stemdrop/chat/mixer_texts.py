@@ -1,4 +1,4 @@
-"""The texts of the mixer's page, which gets them from the same catalogues as the chat."""
+"""The texts of the mixer's page, which come from the same catalogues as those of the chat."""
 
 from stemdrop.chat.translations import Language
 

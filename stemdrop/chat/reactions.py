@@ -1,4 +1,4 @@
-"""Reactions to a user's song: one when it was taken, another when its stems are there."""
+"""Reactions to a user's song: one when the song was taken, another when its stems are there."""
 
 import asyncio
 import logging
@@ -59,7 +59,7 @@ class Reactions:
 
 
 def _emoji(job: Job) -> str | None:
-    """Return the reaction; empty for none any more, `None` for no change."""
+    """Return the reaction for the job's state; an empty one removes it, and `None` changes nothing."""
     match job.state:
         case JobState.DELIVERED:
             return DONE

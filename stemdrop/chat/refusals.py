@@ -14,11 +14,11 @@ from stemdrop.domain.jobs import Obstacle
 
 class Refusal(StrEnum):
     GONE = "gone"  # the chat can no longer be written to: blocked, kicked, deleted
-    NOT_HERE = "not here"  # the chat does not take this now; its people can change that (`obstacle_of`)
-    WAIT = "wait"  # Telegram takes the same later
+    NOT_HERE = "not here"  # the chat does not take this now; its members can change that (`obstacle_of`)
+    WAIT = "wait"  # Telegram takes the same message later
     FILE_GONE = "file gone"  # Telegram does not know the `file_id`, or it means another kind of file
     CONTENT = "content"  # Telegram does not take this file or text; it may take it in another form
-    UNKNOWN = "unknown"  # trouble on the way
+    UNKNOWN = "unknown"  # another error, such as one of the network
 
 
 _OBSTACLES: dict[Obstacle, tuple[str, ...]] = {
@@ -76,7 +76,7 @@ def is_gone(error: TelegramError) -> bool:
 
 
 def wait_s(error: TelegramError, default_s: float) -> float:
-    """Return how long to wait before the same is tried again, as slow mode says it in its text."""
+    """Return the seconds to wait before another try, which slow mode names in its text, or `default_s`."""
     seconds = re.search(r"(?:wait_|after )(\d+)", str(error).lower())
     return min(float(seconds[1]), _LONGEST_WAIT_S) if seconds else default_s
 

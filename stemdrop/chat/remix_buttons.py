@@ -10,13 +10,13 @@ from stemdrop.chat.translations import Language
 def remix_button(
     text: str, action: RemixAction, target_id: str, *words: object, style: KeyboardButtonStyle | None = None
 ) -> InlineKeyboardButton:
-    """Return a button for a job's desk or, to cancel it, for a remix: `target_id` is the id of either."""
+    """Return a button for a job's desk, or to cancel a remix; `target_id` is the id of the job or remix."""
     data = ScreenTap(Screen.REMIX, (action, target_id, *map(str, words))).to_data()
     return InlineKeyboardButton(text, callback_data=data, style=style)
 
 
 def remix_row(job_id: str, mixer_url: str, translate: Language) -> list[InlineKeyboardButton]:
-    """Return the buttons that open the desk and, where there is a URL, the mixer."""
+    """Return the buttons that open the desk and, if there is a URL, the mixer."""
     row = [remix_button(translate("button.remix"), RemixAction.OPEN, job_id)]
     if mixer_url:
         row.append(InlineKeyboardButton(translate("button.mixer"), web_app=WebAppInfo(mixer_url)))

@@ -1,6 +1,6 @@
 """The mixing desk of a job in the chat: its text and its buttons. Pure functions; no I/O.
 
-`translate` is for a host that charges, or for one that does not (`Language.where`).
+`translate` has the texts for a host that charges, or for one that does not (`Language.where`).
 """
 
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ ALBUM, ZIP = "a", "z"
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a desk shows: the stems of its job in which anything is heard, and what its user has set."""
+    """What a desk shows: the audible stems of its job, and the draft that its user has set."""
 
     job: Job
     stems: tuple[Stem, ...]
@@ -53,7 +53,7 @@ class Desk:
 
     @property
     def recipe(self) -> Recipe:
-        """What is set for all stems of the job, also for silent ones."""
+        """The recipe that is set for all stems of the job, also for silent ones."""
         stems = self.job.result.stems if self.job.result else self.stems
         return self.draft.played([stem.key for stem in stems], has_tempo=self.has_tempo)
 
@@ -91,7 +91,7 @@ def render_presets(desk: Desk, translate: Language) -> Rendered:
 
 
 def render_levels(desk: Desk, translate: Language, page: int = 0) -> Rendered:
-    """Return a page with the levels of some stems, a button each, which sets the next level."""
+    """Return a page with a button for each of some stems, which shows its level and sets the next one."""
     last = max(0, len(desk.stems) - 1) // PAGE_LENGTH
     page = min(page, last)
     shown = desk.stems[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
@@ -116,7 +116,7 @@ def render_levels(desk: Desk, translate: Language, page: int = 0) -> Rendered:
 
 
 def render_tempo(desk: Desk, translate: Language) -> Rendered:
-    """Return the page with speed and key, and with clicks where the tempo is known."""
+    """Return the page with speed and key, and with clicks if the tempo is known."""
     job_id, recipe = desk.job.id, desk.recipe
     slower, faster = stepped(recipe.speed, -1), stepped(recipe.speed, 1)
     semitones = signed(recipe.semitones) if recipe.semitones else "0"
@@ -184,7 +184,7 @@ def _text(desk: Desk, translate: Language, hint: str) -> str:
 
 
 def describe(desk: Desk, translate: Language) -> str:
-    """Say in words what is set, and what it makes of tempo and key: "without bass, 80% (83 BPM)"."""
+    """Return what is set, and the tempo and key that result, as in "without bass, 80% (83 BPM)"."""
     recipe, facts = desk.recipe, desk.job.facts or SongFacts()
     if not desk.is_heard:
         return translate("desk.silence")
@@ -198,7 +198,7 @@ def describe(desk: Desk, translate: Language) -> str:
 
 
 def _icon(desk: Desk, key: str) -> str:
-    """Return the sign of a level; stems that are silenced by others' solo are shown as off."""
+    """Return the sign of a stem's level; a stem that is silent because of another's solo is shown as off."""
     level = desk.draft.level(key)
     is_silenced = level is not Level.SOLO and desk.recipe.gain(key) == OFF_DB
     return _ICONS[Level.OFF if is_silenced else level]

@@ -1,4 +1,4 @@
-"""Names of remixes: the song, and what was done to it in a few words. Pure functions; no I/O."""
+"""Names of remixes: the song, and in a few words what the recipe does to it. Pure functions; no I/O."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from stemdrop.domain.recipes import OFF_DB, QUIET_DB, Recipe
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import cut, title, visible
 
-# Of one list; the others are counted.
+# A list names at most so many stems, and counts the others.
 _MAX_STEMS = 3
 # The provider may have given a stem any name.
 _NAME_LENGTH = 24
@@ -35,7 +35,7 @@ def remix_words(recipe: Recipe, stems: Sequence[Stem], translate: Language) -> s
 
 
 def signed(number: int) -> str:
-    """Return the number with its sign, which for negative ones is a minus and no hyphen."""
+    """Return the number with its sign; that of a negative number is a minus, not a hyphen."""
     return f"{number:+d}".replace("-", "−")
 
 
@@ -56,7 +56,7 @@ def _levels(recipe: Recipe, stems: Sequence[Stem], translate: Language) -> list[
 
 
 def _is_rest(stem: Stem) -> bool:
-    """Whether the stem is the song without another one: what is left is that one alone."""
+    """Return whether the stem is the song without one other stem, which is heard alone if this one is off."""
     return stem.is_rest or stem.key == "instrumental"
 
 
@@ -68,7 +68,7 @@ def _names(stems: Sequence[Stem], between: str, translate: Language) -> str:
 
 
 def _name(stem: Stem, translate: Language) -> str:
-    """Return the name as within a sentence: with a small letter, unless it is an abbreviation (FX)."""
+    """Return the name as in a sentence: with a small first letter, unless it is an abbreviation (FX)."""
     name = visible(translate.stem(stem))
     is_abbreviation = name[1:2].isupper()
     return cut(name if is_abbreviation else name[:1].lower() + name[1:], _NAME_LENGTH) or stem.key

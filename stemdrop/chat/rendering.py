@@ -20,9 +20,9 @@ from stemdrop.storage.job_statistics import Estimate
 TITLE_LENGTH = 64
 # The longest line of stems' names, in characters: three lines of emoji and a link fit into one message.
 NAMES_LENGTH = 600
-# So long a song that costs credits waits before it starts by itself.
+# A song that costs credits waits so long before it starts by itself.
 UNDO_S = 10.0
-# The elapsed time is shown from then on.
+# The elapsed time is shown once it is so long.
 WORTH_TELLING_S = 10
 
 _STYLES = {
@@ -38,11 +38,11 @@ Rendered = tuple[str, InlineKeyboardMarkup | None]
 class Details:
     """The facts that a message shows beside the job itself.
 
-    `delivered` counts the stems in the chat, and `mp3` are the keys of those that are MP3 in place of a
-    lossless file; `place` is the job's in its queue, from 1; `elapsed_s` runs
-    since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
-    nothing with this song; `instruments` are in the order to be shown; `abilities` are the provider's;
-    the button of the mode `usual` is marked; `mixer_url` is the job's mixer, empty where none can be opened.
+    `delivered` counts the stems in the chat, and `mp3` holds the keys of those that are MP3 in place of a
+    lossless file; `place` is the job's place in its queue, from 1; `elapsed_s` runs since its turn came;
+    `can_ask_again`: another create call is offered; `free` holds the choices that cost nothing for this song;
+    `instruments` are in the order to be shown; `abilities` are those of the providers; the button of the mode
+    `usual` is marked; `mixer_url` opens the job's mixer, and is empty if no mixer can be opened.
     """
 
     delivered: int = 0
@@ -58,20 +58,20 @@ class Details:
     mixer_url: str = ""
 
     def price(self, translate: Language, mode: Mode | None, instrument: str = "") -> str:
-        """Return the price to show; empty where nothing costs anything."""
+        """Return the price to show; empty if the host is free of charge."""
         if mode is None or self.abilities.is_free:
             return ""
         credits = self.credits(mode, instrument)
         return translate.credits(credits) if credits else translate("price.free")
 
     def credits(self, mode: Mode | None, instrument: str = "") -> int:
-        """Return the price in credits; 0 for what is free."""
+        """Return the price in credits; 0 for a choice that is free."""
         return (
             0 if mode is None or (mode, instrument) in self.free else self.abilities.price(mode, instrument)
         )
 
     def instrument_price(self, translate: Language) -> str:
-        """Return the price of each instrument whose button names no other; empty if that is nothing."""
+        """Return the usual price of an instrument, which its button does not repeat; empty if that is 0."""
         credits = self.abilities.price(Mode.SPLIT_STEM_ADVANCED)
         return translate.credits(credits) if credits else ""
 
@@ -109,7 +109,7 @@ def render(job: Job, translate: Language, details: Details = NO_DETAILS) -> Rend
             )
         case JobState.SUBMITTING if job.answer_lost_at or details.elapsed_s >= WORTH_TELLING_S:
             return _submitting(job, translate, title, details)
-        # most create calls take less than a second: their acceptance needs no further edit
+        # most create calls take less than a second, so that showing their acceptance needs no further edit
         case JobState.SUBMITTING | JobState.SEPARATING:
             text = translate("state.separating", title=title)
             text = f"{text}\n{_progress(job, translate, details)}".rstrip()
@@ -157,7 +157,7 @@ def _submitting(job: Job, translate: Language, title: str, details: Details) -> 
 
 
 def _progress(job: Job, translate: Language, details: Details) -> str:
-    """The elapsed time, with the percentage where the provider reports one, and else an estimate."""
+    """Return the elapsed time, with the percentage if the provider reports one, or else an estimate."""
     estimate, gone = details.estimate, translate.duration(details.elapsed_s)
     if job.progress:
         return translate("progress.percent", percent=translate.percent(job.progress / 100), gone=gone)
@@ -190,7 +190,7 @@ def _one_instrument(job: Job, translate: Language, details: Details) -> list[lis
 
 
 def _stem_names(translate: Language, details: Details) -> list[str]:
-    """The line that says how many and which stems *All stems* makes, where the provider tells that."""
+    """Return the line that names and counts the stems of *All stems*; none if they are not known."""
     stems = details.abilities.stems(Mode.SPLIT_STEM)
     named = [translate.stem(Stem(key, "", key.replace("_", " ").title())) for key in stems]
     head = f"{translate.mode_name(Mode.SPLIT_STEM)} ({translate.number(len(stems))})"
@@ -253,7 +253,7 @@ def _closing_rows(job: Job, translate: Language, details: Details) -> list[list[
 
 
 def _fitting(lines: list[str], links: list[str]) -> str:
-    """One text that Telegram accepts, with as many whole links as fit."""
+    """Return one text that Telegram accepts, with as many whole links as fit."""
     text = "\n".join(lines)
     for line in links:
         longer = f"{text}\n{line}"

@@ -1,4 +1,4 @@
-"""Sending in a job's topic, as a reply to the user's audio, and editing what the bot has sent."""
+"""Sends messages in a job's topic, as replies to the user's audio, and edits messages of the bot."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ async def send_in_topic(
     except BadRequest as error:
         if not job.topic_id or not _is_topic_gone(error):
             raise
-    return await send(None, None)  # a reply would go to the topic of what it replies to
+    return await send(None, None)  # a reply would go to the topic of the message that it answers
 
 
 async def send_text(
@@ -61,7 +61,7 @@ async def edit_text(
     keyboard: InlineKeyboardMarkup | None,
     patience_s: float | None = None,
 ) -> bool:
-    """Edit a message of the bot; idempotent. False: it was deleted or can no longer be edited."""
+    """Edit a message of the bot. Idempotent. False: the message was deleted or can no longer be edited."""
     limits: dict[str, Any] = {} if patience_s is None else {"rate_limit_args": patience_s}
     try:
         await bot.edit_message_text(
@@ -79,11 +79,11 @@ async def edit_text(
 async def delete_or_shorten(
     bot: Bot, chat_id: int, message_id: int, text: str, patience_s: float | None = None
 ) -> None:
-    """Delete a message of the bot; one that can no longer be deleted keeps only `text`. Idempotent."""
+    """Delete a message of the bot, or shorten it to `text` if it can no longer be deleted. Idempotent."""
     try:
         await bot.delete_message(chat_id, message_id)
     except ChatMigrated:
-        pass  # its number names another message now
+        pass  # in the new supergroup the id names another message
     except BadRequest as error:
         if "not found" not in str(error).lower():
             log.info("message %d is shortened in place of being deleted: %s", message_id, error)

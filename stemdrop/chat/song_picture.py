@@ -1,4 +1,4 @@
-"""A picture of a song: a lane a stem, which shows when the stem plays. Pure functions; no I/O."""
+"""Draws a picture of a song: one lane for each stem shows when the stem plays. Pure functions; no I/O."""
 
 import struct
 import zlib
@@ -22,7 +22,7 @@ _BACKGROUND = (24, 28, 36)
 _MARGIN = 24
 _LANE = 64
 _GAP = 12
-# Half of the lane's height for each peak: the root lets quiet parts be seen.
+# Half of the lane's height for each peak: the root of the amplitude makes quiet parts visible.
 _HEIGHTS = [round(_LANE / 2 * 10 ** ((peak - FLOOR_DB) / 40)) if peak else 0 for peak in range(FLOOR_DB + 1)]
 
 
@@ -43,7 +43,7 @@ def draw_lanes(lanes: Sequence[bytes]) -> bytes:
         rows += [*reversed(half), *half]
     rows += [empty] * _MARGIN
     palette = bytes(part for colour in (_BACKGROUND, *SQUARES.values()) for part in colour)
-    # 8 bits for each pixel, which are numbers of the palette (W3C, PNG 11.2)
+    # each pixel has 8 bits, a number in the palette (W3C, PNG 11.2)
     header = struct.pack(">IIBBBBB", width, len(rows), 8, 3, 0, 0, 0)
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     chunks = ((b"IHDR", header), (b"PLTE", palette), (b"IDAT", pixels), (b"IEND", b""))
@@ -51,7 +51,7 @@ def draw_lanes(lanes: Sequence[bytes]) -> bytes:
 
 
 def _row(peaks: bytes, colour: int, distance: int) -> bytes:
-    """Return the pixels at a distance from the middle of a lane."""
+    """Return one row of a lane, at a distance in pixels from the middle of the lane."""
     table = bytes(colour if height > distance else 0 for height in _HEIGHTS).ljust(256, b"\0")
     return bytes(_MARGIN) + peaks.translate(table) + bytes(_MARGIN)
 

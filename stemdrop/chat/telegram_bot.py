@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 CHAT_ACTION = "sendChatAction"
 # Calls that are not worth any delay.
 _ORNAMENTS = (CHAT_ACTION, "setMessageReaction")
-# A call waits for Telegram's limits for at most this long. Where they ask for more, its task makes room for
+# A call waits for Telegram's limits for at most this long. If it had to wait longer, its task makes room for
 # others and is run again later. A caller that holds files on disk names a longer time in `rate_limit_args`.
 TELEGRAM_PATIENCE_S = 5.0
 # Pauses between calls while Telegram cannot read a file.
@@ -108,7 +108,7 @@ class RateLimiter(BaseRateLimiter[float]):
 
 
 async def _while_unavailable(call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Make a call of any method, again over seconds while Telegram cannot read the file that it names."""
+    """Make a call, and repeat it for some seconds while Telegram cannot read the file that it names."""
     for pause_s in UNAVAILABLE_PAUSES_S:
         try:
             return await call()
@@ -128,7 +128,7 @@ def _outcome(error: TelegramError) -> str:
 
 
 def _messages(endpoint: str, data: dict[str, Any]) -> int:
-    """How many messages a call counts as in Telegram's limits; 0 for calls that show nothing in the chat."""
+    """Return the messages that Telegram's limits count for a call; 0 if it shows no message in the chat."""
     if endpoint == "sendMediaGroup":
         return len(data["media"])
     return 1 if endpoint.startswith(("send", "edit")) and endpoint != CHAT_ACTION else 0
@@ -152,7 +152,7 @@ def parsing(method: str) -> Iterator[None]:
 
 
 class _Bot(ExtBot[float]):
-    """Hides the token, which the library shows in `repr`."""
+    """Hides the token, which the library's bot shows in `repr`."""
 
     __slots__ = ()
 
@@ -181,5 +181,5 @@ def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None
 
 
 def is_file_unavailable(error: TelegramError) -> bool:
-    """Whether Telegram has the file and cannot read it now."""
+    """Return whether Telegram has the file but cannot read it now."""
     return "temporarily unavailable" in str(error).lower()

@@ -1,6 +1,6 @@
-"""`TelegramFiles`: the users' files, read from Telegram.
+"""`TelegramFiles`: reads the users' files from Telegram.
 
-The URL of a file contains the bot's token: it never leaves this module.
+The URL of a file contains the bot's token, so the URL never leaves this module.
 """
 
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TelegramFile:
-    """A file that Telegram holds for the bot; `path` is set when it is on a disk that we share."""
+    """A file that Telegram holds for the bot; `path` is set if a local Bot API server shares its disk."""
 
     size_bytes: int
     path: Path | None
@@ -32,14 +32,14 @@ class TelegramFile:
 
 
 class TelegramFiles:
-    """Reads the users' files: streamed, from Telegram or from the disk of a local Bot API server."""
+    """Streams the users' files from Telegram, or from the disk of a local Bot API server."""
 
     def __init__(self, bot: Bot, http: httpx.AsyncClient) -> None:
         self._bot = bot
         self._http = http
 
     async def find(self, file_id: str) -> TelegramFile:
-        """Find the file's place. Raises `SourceGone`, `SourceUnavailable` or `TelegramError`."""
+        """Find the file's path or URL. Raises `SourceGone`, `SourceUnavailable` or `TelegramError`."""
         file = await self.ask(file_id)
         location = file.file_path or ""
         if not location:
@@ -53,7 +53,7 @@ class TelegramFiles:
         return TelegramFile((await anyio.Path(path).stat()).st_size, path)
 
     async def ask(self, file_id: str) -> File:
-        """Ask Telegram for a file that may be on a disk of another machine. Raises as `find`."""
+        """Ask Telegram about a file, which may be on another machine's disk. Raises as `find`."""
         try:
             return await self._bot.get_file(file_id)
         except (BadRequest, Forbidden) as error:
@@ -77,7 +77,7 @@ class TelegramFiles:
             if response.status_code in (400, 401, 403, 404, 410):
                 raise SourceGone(f"Telegram's file server answers HTTP {response.status_code}")
             if response.status_code not in (200, 206):
-                # not `raise_for_status`: its text holds the URL, and so the token
+                # not `raise_for_status`, whose text has the URL, and so the token
                 raise httpx.RemoteProtocolError(f"Telegram's file server answers HTTP {response.status_code}")
             # A server that ignores ranges sends everything: skip what was not asked for.
             skip = start if response.status_code == 200 else 0

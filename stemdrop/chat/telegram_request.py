@@ -22,9 +22,9 @@ from stemdrop.http.clients import connection_pools
 from stemdrop.http.proxies import Proxies
 from stemdrop.storage.counters import Counters
 
-# Of a file that is being sent, so much is in memory.
+# So many bytes of a file that is being sent are in memory.
 PIECE_BYTES = 512 * 1024
-# As httpx's: a server may close idle connections.
+# As long as httpx keeps idle connections, which a server may close.
 _KEEP_ALIVE_S = 5.0
 # WHATWG's HTML standard, "multipart form data": what names in a part's header must not contain.
 _NAME_ESCAPES = str.maketrans({"\n": "%0A", "\r": "%0D", '"': "%22"})
@@ -36,7 +36,10 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeouts:
-    """Of a request, in seconds: to connect, and for each read, each write and each write of a file."""
+    """The timeouts of a request in seconds: for connecting, each read and write, and a free connection.
+
+    `file_write_s` is used instead of `write_s` for requests with files.
+    """
 
     connect_s: float = 15
     read_s: float = 60
@@ -67,7 +70,7 @@ class TelegramRequest(BaseRequest):
 
     @property
     def read_timeout(self) -> float:
-        """The seconds that the library adds to those of a long poll."""
+        """The seconds that the library adds to the duration of a long poll."""
         return self._timeouts.read_s
 
     async def initialize(self) -> None:
@@ -90,7 +93,7 @@ class TelegramRequest(BaseRequest):
     ) -> tuple[int, bytes]:
         """Make the request. Raises `TimedOut` or `NetworkError`.
 
-        A success is not changed: a path on a shared disk may contain the token.
+        The body of a success stays as it is, since a path on a shared disk may contain the token.
         """
         limits, files = self._timeouts, request_data.multipart_data if request_data else {}
         timeouts = {
@@ -190,7 +193,7 @@ class _Form:
         ]
 
     async def content(self) -> AsyncIterator[bytes]:
-        """Yield the pieces; the disk is read in threads."""
+        """Yield the form in pieces; threads read the files."""
         text = b""
         for part in self._parts:
             if isinstance(part, bytes):

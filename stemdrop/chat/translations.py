@@ -22,13 +22,13 @@ from stemdrop.domain.song_facts import SongFacts
 
 LOCALES = Path(__file__).parent / "locales"
 FALLBACK = "en"
-# The catalogue of all variants of a language, and of those that are written otherwise: by script or region.
+# The catalogue of a language whatever its variant, and those of variants (a script or region) with their own.
 _OF_PRIMARY = {"zh": "zh_Hans", "yue": "zh_Hant", "pt": "pt_BR"}
 _OF_VARIANT = {("zh", variant): "zh_Hant" for variant in ("hant", "tw", "hk", "mo")}
 
 
 class Language:
-    """The texts of a language; with `is_free`, where nothing costs anything, `free.<key>` comes first."""
+    """The texts of a language; with `is_free`, for a host that charges nothing, `free.<key>` comes first."""
 
     def __init__(self, code: str, catalogue: gettext.NullTranslations, *, is_free: bool = False) -> None:
         self.code = code
@@ -36,7 +36,7 @@ class Language:
         self._is_free = is_free
 
     def where(self, *, is_free: bool) -> "Language":
-        """Return the language with the texts for a host that is free, or is not."""
+        """Return the language with the texts for a host that charges nothing, or for one that does."""
         return Language(self.code, self._catalogue, is_free=is_free)
 
     def __call__(self, key: str, /, **values: object) -> str:
@@ -47,7 +47,7 @@ class Language:
         return sentence.format(**values)
 
     def plural(self, key: str, count: int, /, **values: object) -> str:
-        """Return the text of `key` in its plural form for `count`, which is filled in, too."""
+        """Return the text of `key` in its plural form for `count`, with `count` and `values` filled in."""
         sentence = (self._is_free and self._plural(f"free.{key}", count)) or self._plural(key, count)
         if not sentence:
             raise KeyError(key)
@@ -64,7 +64,7 @@ class Language:
         return self(f"stem.{key}")
 
     def named(self, name: str) -> str:
-        """Translate the provider's name of an instrument ('Lead Vocal'), if we know it."""
+        """Translate the provider's name of an instrument ('Lead Vocal'), if the catalogue has it."""
         return self._own(f"instrument.{name}") or name
 
     def _own(self, key: str) -> str:
@@ -76,15 +76,15 @@ class Language:
         return "" if found in (key, f"{key}s") else found
 
     def priced(self, key: str, price: str) -> str:
-        """Return a label, which ends with its price; without that end if `price` is empty."""
+        """Return a label that ends with its price, or that has no such end if `price` is empty."""
         return self(key, price=price).removesuffix(" · ")
 
     def mode_name(self, mode: Mode, instrument: str = "") -> str:
-        """Return the name of a mode without its price; the instrument, where one was chosen."""
+        """Return the name of a mode without its price, or of the instrument if one was chosen."""
         return self.named(instrument) if instrument else self(f"mode_name.{mode}")
 
     def song_facts(self, facts: SongFacts) -> str:
-        """Return tempo, key and loudness, as in `104 BPM · G major · −11 LUFS`, without those not known."""
+        """Return tempo, key and loudness, if known, as in `104 BPM · G major · −11 LUFS`."""
         known = (
             facts.bpm and f"{facts.bpm:.0f} BPM",
             facts.key and self.key(facts.key),
@@ -107,7 +107,7 @@ class Language:
         return self.plural("credit", count)
 
     def balance(self, left: float, unit: str) -> str:
-        """Return what is left of a provider's account, in its unit (`Capabilities.balance_unit`)."""
+        """Format what is left in an account at a provider, in its unit (`Capabilities.balance_unit`)."""
         seconds = {"seconds": 1, "minutes": 60}.get(unit)
         return self.duration(left * seconds) if seconds else self.number(round(left))
 
@@ -125,7 +125,7 @@ class Language:
         return (" " if " " in written[0] else "").join(written)
 
     def size(self, size_bytes: int, *, limit_bytes: int = 0) -> str:
-        """Format a size; one that exceeds a limit is not rounded down to it."""
+        """Format a size in megabytes; a size that exceeds `limit_bytes` is not rounded down to it."""
         megabytes = round(size_bytes / (1024 * 1024), 1)
         if limit_bytes:
             megabytes = max(megabytes, round(limit_bytes / (1024 * 1024) + 0.1, 1))
@@ -137,7 +137,7 @@ class Language:
         return two.replace("2", self.number(count))
 
     def failure(self, failure: Failure) -> str:
-        """Return what happened and whether it was charged; the latter not where nothing costs anything."""
+        """Return what happened and, unless the host charges nothing, whether it was charged."""
         key = f"failure.{failure.code}" if failure.code in REMEDIES else "failure.other"
         head = self("failure.unsent" if failure.code in UNDELIVERED else "failure.head", code=failure.code)
         if self._is_free:

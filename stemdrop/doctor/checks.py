@@ -1,4 +1,4 @@
-"""Runs all checks side by side, each subject within its timeout."""
+"""Runs all checks of the doctor side by side, each subject within its timeout."""
 
 import asyncio
 import logging
@@ -64,7 +64,7 @@ async def run_checks(
 
 
 def _checks(settings: Settings) -> dict[str, _SubjectCheck]:
-    """Return the checks by their subject; the providers are subjects where several are to be asked."""
+    """Return the checks by their subject; each provider is a subject if several are to be asked."""
     providers = {
         title: partial(check_provider, name=name) for name, title in provider_titles(settings).items()
     }

@@ -32,7 +32,7 @@ class DoctorTimeouts:
 class CheckContext:
     """The settings and the clients for the checks.
 
-    `http` obeys the environment's proxies, as the product does. `heartbeats` is `None` where Redis cannot be
+    `http` obeys the environment's proxies, as the product does. `heartbeats` is `None` if Redis cannot be
     read. `offsets`: server → seconds by which its clock is ahead of ours. `is_in_bot`: the running bot itself
     performs the checks.
     """
@@ -48,11 +48,11 @@ class CheckContext:
     offsets: dict[str, float] = field(default_factory=dict)
 
     def processes(self, role: str) -> list[Heartbeat]:
-        """Return the running processes with this role; none where Redis cannot be read."""
+        """Return the running processes with this role; none if Redis cannot be read."""
         return [it for it in self.heartbeats or () if it.role == role]
 
     async def note_clock(self, response: httpx.Response) -> None:
-        """Note the clock of Telegram or of the separation API, by the `Date` of a response."""
+        """Note by the `Date` of a response how far the clock of Telegram or the separation API is ahead."""
         servers = {"Telegram": self.settings.telegram_api_url, "the API": self.settings.separation_api_url}
         with suppress(KeyError, ValueError, TypeError):
             # the header leaves out fractions of a second

@@ -73,7 +73,7 @@ def _write_a_megabyte(folder: Path) -> None:
 
 def check_clock(context: CheckContext, report: SubjectReport) -> None:
     """Compare the clock with those of the servers that the other checks asked."""
-    # the other checks run side by side
+    # sorted, because the other checks add their servers in any order
     offsets = dict(sorted(context.offsets.items()))
     servers = {name: offset for name, offset in offsets.items() if name != "Redis"}
     wrong = {name: offset for name, offset in servers.items() if abs(offset) > CLOCK_S}

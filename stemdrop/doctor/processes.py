@@ -7,7 +7,7 @@ from stemdrop.doctor.context import CheckContext
 from stemdrop.doctor.report import SubjectReport
 from stemdrop.storage.heartbeats import Heartbeat
 
-# A process that was started so recently may not work yet.
+# A process that was started less than this long ago may not work yet.
 STARTING_S = 60
 
 _WITHOUT = {

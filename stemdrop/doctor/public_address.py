@@ -1,7 +1,7 @@
 """Checks whether the provider and Telegram reach this webhook through PUBLIC_URL.
 
-In the order of the provider's own list for missing callbacks: DNS, firewall, certificate, a timely response,
-path and method, a JSON body; then the source that the provider fetches.
+The checks follow the provider's own list for missing callbacks: DNS, firewall, certificate, a timely
+response, path and method, a JSON body. The last check is for the source that the provider fetches.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class _AddressCheck:
         if verify is None:
             self._skip_from("webhook")
             return
-        # the environment's proxies are for outgoing requests; this is the way that others come in
+        # without the environment's proxies, which are for outgoing requests: others reach us without them
         timeout = httpx.Timeout(self._timeouts.callback_s, connect=self._timeouts.connect_s)
         async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=timeout) as http:
             await check_webhook(self._context, self._report, http)
@@ -163,9 +163,9 @@ class _AddressCheck:
         )
 
     async def _check_certificate(self, address: str) -> ssl.SSLContext | bool | None:
-        """Return the `verify` argument for further requests; None where there is no TLS.
+        """Return the `verify` argument for further requests; None if the server does not speak TLS.
 
-        With a wrong certificate it is False: a probe is no secret, and its response proves itself.
+        The argument is False for a wrong certificate: a probe is no secret, and its response proves itself.
         """
         try:
             expires_at = await self._handshake(address)
@@ -199,7 +199,7 @@ class _AddressCheck:
 
 
 def _is_in_hosts_file(host: str) -> bool:
-    """Return whether /etc/hosts resolves the name, as it often does a machine's own."""
+    """Return whether /etc/hosts resolves the name, as it often does for a machine's own name."""
     try:
         lines = Path("/etc/hosts").read_text("utf-8", errors="replace").splitlines()
     except OSError:

@@ -14,7 +14,7 @@ from stemdrop.errors import StoreRefused, StoreUnavailable
 from stemdrop.storage.heartbeats import Heartbeats
 from stemdrop.storage.job_store import JobStore
 
-# The task engine's scripts (pydocket) need it.
+# The scripts of the task engine (pydocket) need this version.
 OLDEST = (6, 2)
 SLOW_MS = 50
 NEARLY_FULL = 0.85
@@ -72,7 +72,7 @@ async def _info(context: CheckContext, report: SubjectReport) -> dict[str, Any]:
 
 
 async def _check_writing(context: CheckContext, report: SubjectReport, info: dict[str, Any]) -> None:
-    """Check that Redis accepts writes; a refusal for lack of memory or disk is reported at those checks."""
+    """Check that Redis accepts writes; a refusal for lack of memory or disk is reported by those checks."""
     refusal = ""
     try:
         await JobStore(context.redis).ping()

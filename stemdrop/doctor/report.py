@@ -11,13 +11,13 @@ from stemdrop.observability.printable_text import printable
 class CheckResult(StrEnum):
     OK = "ok"
     UNCHECKED = "not checked"
-    WARNING = "warning"  # it works, or that is unknown; the operator should look at it
+    WARNING = "warning"  # it works, or may work; the operator should look at it
     WRONG = "wrong"  # something does not work, or soon will not
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report: what was found, and the advice, which is empty where all is well."""
+    """One line of the report: what was found, and the advice, which is empty if all is well."""
 
     subject: str
     check: str
@@ -27,6 +27,8 @@ class Finding:
 
 
 class SubjectReport:
+    """Collects the findings about one subject."""
+
     def __init__(self, subject: str) -> None:
         self.findings: list[Finding] = []
         self.subject = subject
@@ -41,11 +43,11 @@ class SubjectReport:
         self._add(check, CheckResult.WRONG, found, advice)
 
     def unchecked(self, check: str, why: str, advice: str = "") -> None:
-        """Add that it could not be checked, or need not be."""
+        """Add that the check could not be done, or is not needed."""
         self._add(check, CheckResult.UNCHECKED, why, advice)
 
     def rate(self, check: str, found: str, advice: str, *, wrong: object = (), warning: object = ()) -> None:
-        """Add the finding as wrong or as a warning where that is true, and as ok otherwise."""
+        """Add the finding as wrong if `wrong` is true, else as a warning if `warning` is, else as ok."""
         if wrong or warning:
             self._add(check, CheckResult.WRONG if wrong else CheckResult.WARNING, found, advice)
         else:

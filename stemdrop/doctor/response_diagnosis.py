@@ -12,6 +12,7 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def described(response: Response) -> str:
+    """Return the status of a response, its page's title and its server, as the end of a sentence."""
     server = quoted(response.headers.get("server", ""), 40)
     text = response.body[:20_000].decode("utf-8", errors="replace")
     title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.I)

@@ -1,6 +1,6 @@
 """Checks the separation API: the key, the credits, and the host to which sources are uploaded.
 
-Where PROVIDERS names others, each of them is a subject of its own.
+If PROVIDERS names other providers, each provider is a subject of its own.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ async def check_separation(context: CheckContext, report: SubjectReport) -> None
 
 
 async def check_provider(context: CheckContext, report: SubjectReport, name: str) -> None:
-    """Check one of several providers in the same way, and how it works with these settings."""
+    """Check one of several providers in the same way, and its songs, results, orders and price."""
     provider = _provider(context, name)
     if name == first_name(context.settings):
         await _check_first(context, report, provider)
@@ -61,7 +61,7 @@ async def _check_first(context: CheckContext, report: SubjectReport, provider: P
 
 async def _check_key(context: CheckContext, report: SubjectReport, provider: Provider) -> None:
     settings, timeout_s = context.settings, context.timeouts.answer_s
-    # the beginning of the names of its settings
+    # with which the names of the provider's settings begin
     prefix = "SEPARATION" if provider.name == first_name(settings) else provider.name.upper()
     url: str = getattr(settings, f"{prefix.lower()}_api_url")
     try:
@@ -132,7 +132,7 @@ def _explain_refusal(report: SubjectReport, url: str, prefix: str, error: Refuse
 def _check_credits(report: SubjectReport, balance: float, provider: Provider) -> None:
     few, unit = provider.capabilities.few_left, provider.capabilities.balance_unit
     found = f"{balance:,.0f}{f' {unit}' if unit else ''} left"
-    # a tenth of two songs in all stems is not enough for any
+    # `few_left` pays for two songs in all stems, and a tenth of it for no song at all
     report.rate("credits", found, _BUY, wrong=balance < few / 10, warning=balance < few)
 
 
@@ -157,7 +157,7 @@ def _check_transfers(context: CheckContext, report: SubjectReport, provider: Pro
 
 
 async def _check_orders(context: CheckContext, report: SubjectReport, provider: Provider) -> None:
-    """Check whether it is asked, and for how much, by what is in Redis."""
+    """Check in Redis whether the provider gets orders, and what they cost."""
     try:
         circuit = await Circuits(context.redis).get(provider.name)
         abilities = await build_abilities_cache(context.settings, context.redis).of(provider.name)

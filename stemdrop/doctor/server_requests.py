@@ -34,7 +34,7 @@ _CERTIFICATE_ADVICE = {
 
 
 class ServerUnreachable(StemdropError):
-    """Why a server does not answer, as the end of a sentence, and the advice."""
+    """A server does not answer; the text says why, as the end of a sentence, and `advice` what to do."""
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(why)
@@ -53,7 +53,7 @@ def origin(url: str) -> str:
 
 
 async def look_up(host: str, port: int, timeout_s: float, advice: str = _NO_SUCH_NAME) -> list[str]:
-    """Resolve a name. Raises `ServerUnreachable`, with `advice` where the name does not exist."""
+    """Return a name's addresses. Raises `ServerUnreachable`, with `advice` if the name does not exist."""
     try:
         async with asyncio.timeout(timeout_s):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -67,7 +67,7 @@ async def look_up(host: str, port: int, timeout_s: float, advice: str = _NO_SUCH
 
 
 def proxy_of(context: CheckContext, url: str) -> str:
-    """Return the proxy that leads to a server, without user and password; empty without one."""
+    """Return the proxy that leads to a server, without user and password; empty if there is none."""
     host, port = host_and_port(url)
     proxy = context.settings.proxies.proxy_for(urlsplit(url).scheme, host, port)
     return origin(proxy) if proxy else ""
@@ -102,7 +102,7 @@ class Response:
 
 
 async def response_of(http: httpx.AsyncClient, method: str, url: str, **request: Any) -> Response:
-    """Send a request. Raises httpx's errors, and `ServerUnreachable` for a body without an end."""
+    """Send a request. Raises httpx's errors, and `ServerUnreachable` for more than `MAX_RESPONSE_BYTES`."""
     began, body = time.perf_counter(), bytearray()
     async with http.stream(method, url, **request) as response:
         async for chunk in response.aiter_bytes():

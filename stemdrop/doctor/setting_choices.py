@@ -8,7 +8,7 @@ from stemdrop.storage.users import Users
 
 
 async def check_settings(context: CheckContext, report: SubjectReport) -> None:
-    """Check SECRET_KEY, ACCESS, STEM_HOSTS and whether the bot has an admin."""
+    """Check the settings' names, SECRET_KEY, ACCESS, STEM_HOSTS, and whether the bot has an admin."""
     settings = context.settings
     for warning in settings.warnings:
         name, _, advice = warning.partition(": ")

@@ -15,7 +15,7 @@ from stemdrop.storage.heartbeats import BEAT_S
 from stemdrop.storage.job_store import JobStore
 
 MANY_PENDING = 50
-# An older error of Telegram's requests to the webhook is ignored.
+# Older errors of Telegram's requests to the webhook are ignored.
 RECENT_S = 600
 _PUBLIC = "https://api.telegram.org"
 _STOP_IT = "stop the other program, or give this bot a token of its own (@BotFather, /newbot)"
@@ -52,7 +52,7 @@ async def check_telegram(context: CheckContext, report: SubjectReport) -> None:
 async def _call(
     context: CheckContext, method: str, timeout_s: float = 0, **parameters: object
 ) -> tuple[int, dict[str, Any]]:
-    """Return the HTTP status, and the Bot API's answer, if it is one. Raises `ServerUnreachable`."""
+    """Return the HTTP status, and the Bot API's answer or an empty one. Raises `ServerUnreachable`."""
     token = context.settings.telegram_bot_token.get_secret_value()
     url = f"{context.settings.telegram_api_url}/bot{token}/{method}"
     response = await send(context, "POST", url, timeout_s=timeout_s, json=parameters)
@@ -120,7 +120,7 @@ async def _check_second_poller(context: CheckContext, report: SubjectReport, pen
     if context.heartbeats is None:
         report.unchecked(check, "this needs Redis, to know whether our own bot polls")
         return
-    # a killed bot stays in Redis for a minute
+    # the last heartbeat of a killed bot stays in Redis for a minute
     now = time.time() + context.offsets.get("Redis", 0)
     bots = [bot for bot in context.processes("bot") if now - bot.seen_at < 3 * BEAT_S]
     if bots:  # our bot must not be disturbed, and detects another poller itself
@@ -146,10 +146,10 @@ async def _check_second_poller(context: CheckContext, report: SubjectReport, pen
 
 
 async def _is_polled(context: CheckContext) -> bool:
-    """Poll for some seconds without an offset, which confirms nothing, and return whether that conflicts.
+    """Poll for some seconds without an offset, which confirms nothing; return whether another program polls.
 
-    Telegram refuses the earlier of two polls with 409: another poller either ends ours, or is refused by ours
-    and polls again.
+    Telegram refuses the earlier of two polls with 409: another poller either ends our poll, or is refused
+    because of ours and polls again.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + context.timeouts.listen_s
@@ -195,7 +195,7 @@ async def check_files(context: CheckContext, report: SubjectReport) -> None:
 
 
 async def _path_of_a_song(context: CheckContext) -> str | None:
-    """Return the server's path of a song that a user sent; None if no job has one."""
+    """Return the server's path of a song that a user sent; None if there is no such song or path."""
     if context.heartbeats is None:
         return None
     store = JobStore(context.redis)

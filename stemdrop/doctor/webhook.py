@@ -50,7 +50,7 @@ class _WebhookCheck:
         await asyncio.gather(*checks)
 
     async def _create_probes(self) -> tuple[str, str] | None:
-        """Store two probes in Redis; None where that fails."""
+        """Store two probes in Redis and return their nonces; None if that fails."""
         if self._context.heartbeats is None:  # Redis did not answer before
             return None
         probes = Probes(self._context.redis)
@@ -107,7 +107,7 @@ class _WebhookCheck:
             self._report.wrong(check, found, PASS_ON)
 
     async def _mixer(self) -> None:
-        """Check that /mixer leads to the webhook, which opens no song for forged data of Telegram."""
+        """Check that /mixer leads to the webhook, which opens no song for forged Telegram data."""
         try:
             response = await self._send("POST", "/mixer/open", json={"init_data": _FORGED, "job": "0" * 16})
         except ServerUnreachable as error:

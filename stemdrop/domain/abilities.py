@@ -1,4 +1,4 @@
-"""`Abilities`: what a provider, or several in order, can do, and what it costs there. Plain data."""
+"""`Abilities`: what one provider, or several in order of preference, can do at what price. Plain data."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Mode
 
-# A song whose length is not known is priced as one of so many seconds.
+# The length in seconds by which a song of unknown length is priced.
 UNKNOWN_LENGTH_S = 300
 
 
@@ -15,8 +15,8 @@ UNKNOWN_LENGTH_S = 300
 class Ability:
     """One mode: its price in credits, the keys of its stems (none: not known), and its instruments.
 
-    A call costs `price` and, for each minute of the song, `per_minute`. `prices` are those of
-    instruments that another provider isolates at another price.
+    A call costs `price` and, for each minute of the song, `per_minute`. `prices` holds the prices of
+    instruments that are isolated by another provider (`merged`).
     """
 
     price: int = 0
@@ -26,11 +26,11 @@ class Ability:
     prices: Mapping[str, int] = field(default_factory=dict)
 
     def for_song(self, duration_s: float) -> "Ability":
-        """Return it with the price of one song of this length (0: not known)."""
+        """Return the ability with the price of one song of this length in seconds (0: not known)."""
         if not self.per_minute:
             return self
         seconds = duration_s or UNKNOWN_LENGTH_S
-        # without what floating-point numbers add to a whole number
+        # a rounding error must not turn a whole number into the next one
         return replace(self, price=self.price + ceil(self.per_minute * seconds / 60 - 1e-9), per_minute=0)
 
 
@@ -38,9 +38,9 @@ class Ability:
 class Abilities:
     """The modes that a provider has; a mode that is absent cannot be ordered.
 
-    `engine` is what our own separator separates with, `better_engine` the one that it would take if it had
-    its model. `formats` are the file formats that can be asked for, the default first. All are empty for
-    other providers.
+    `engine` is the engine of our own separator, and `better_engine` the one that it would use if its model
+    were installed. `formats` are the file formats that can be asked for, the default first. All three are
+    empty for other providers.
     """
 
     modes: Mapping[Mode, Ability]
@@ -49,7 +49,7 @@ class Abilities:
     formats: tuple[str, ...] = ()
 
     def can(self, mode: Mode, instrument: str = "") -> bool:
-        """Whether the mode can be ordered; without an instrument, whether for any."""
+        """Whether the mode can be ordered for this instrument, or for any one if `instrument` is empty."""
         ability = self.modes.get(mode)
         if ability is None or mode is not Mode.SPLIT_STEM_ADVANCED:
             return ability is not None
@@ -62,7 +62,7 @@ class Abilities:
         return ability.prices.get(instrument, ability.price)
 
     def for_song(self, duration_s: float) -> "Abilities":
-        """Return them with the prices of one song of this length in seconds (0: not known)."""
+        """Return the abilities with the prices of one song of this length in seconds (0: not known)."""
         return replace(self, modes={mode: it.for_song(duration_s) for mode, it in self.modes.items()})
 
     def stems(self, mode: Mode) -> tuple[str, ...]:
@@ -98,7 +98,7 @@ class Abilities:
         return cls(modes, value.get("engine", ""), value.get("better_engine", ""), formats)
 
 
-# Every mode and instrument at the prices of the paid hosts; also for a host of which nothing is known.
+# Every mode and instrument at the prices of the paid hosts; the default for a host of unknown abilities.
 ALL = Abilities(
     {
         mode: Ability(price, instruments=INSTRUMENTS if mode is Mode.SPLIT_STEM_ADVANCED else ())
@@ -108,9 +108,9 @@ ALL = Abilities(
 
 
 def merged(offers: Sequence[Abilities]) -> Abilities:
-    """Return what several providers can do together; each choice as the first that has it does it.
+    """Return what several providers can do together; each choice is that of the first provider that has it.
 
-    Their prices are those of one song (`for_song`).
+    The prices in `offers` must be those of one song (`for_song`).
     """
     modes: dict[Mode, Ability] = {}
     for abilities in offers:
@@ -118,7 +118,7 @@ def merged(offers: Sequence[Abilities]) -> Abilities:
             first = modes.get(mode)
             modes[mode] = _with_instruments_of(first, ability) if first else ability
     own = next((it for it in offers if it.engine), NOTHING)
-    # only the first provider keeps a promise about the files: another one takes its place without asking
+    # a format is only promised for the first provider: another one may take over without asking the user
     formats = offers[0].formats if offers else ()
     return Abilities(modes, own.engine, own.better_engine, formats)
 

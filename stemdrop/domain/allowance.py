@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The credits of one account today; `limit` 0 means that there is none. `price`: of what was refused."""
+    """The credits of one account today; `limit` 0 means no limit, `price` is that of a refused split."""
 
     spent: int
     limit: int

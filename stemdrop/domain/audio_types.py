@@ -9,7 +9,7 @@ from enum import StrEnum
 from stemdrop.domain.titles import visible
 
 # FFmpeg's demuxer → its extensions → their MIME types, of which the first is sent (`audio/x-wav` and the
-# like need no entry). No demuxer here opens files or addresses named in a file, as those for playlists do.
+# like need no entry). No demuxer here opens other files or URLs that a file names, as playlist demuxers do.
 _DEMUXERS: dict[str, dict[str, tuple[str, ...]]] = {
     "mp3": {".mp3": ("audio/mpeg", "audio/mpeg3"), ".mp2": ("audio/mpeg",)},
     "mp4": {
@@ -63,11 +63,11 @@ _EXTENSION_OF_MIME_TYPE = {
     for extension, mime_types in reversed(_MIME_TYPES.items())
     for mime_type in mime_types
 }
-# The extension of a file whose kind only its content tells.
+# The extension of a file whose kind is not known before its content is read.
 UNKNOWN_EXTENSION = ".bin"
-# Types that say nothing about the content.
+# MIME types that say nothing about the content.
 _UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-download"})
-# Browsers and messengers append these, and the number of a copy: `song.mp3 (1)`.
+# Extensions that browsers and messengers append, beside the number of a copy: `song.mp3 (1)`.
 _APPENDED = frozenset({UNKNOWN_EXTENSION, ".dat", ".tmp", ".part", ".download", ".crdownload"})
 _LAST_EXTENSION = re.compile(r"(.*)(\.[a-z0-9]+)(?: ?\(\d+\))?[. ]*", re.IGNORECASE | re.DOTALL)
 # Bot API, sendAudio: "must be in the .MP3 or .M4A format". Other files are sent as documents.
@@ -89,7 +89,7 @@ class AudioFormat(StrEnum):
 # The formats in which stems can be asked for.
 FILE_FORMATS = (AudioFormat.MP3, AudioFormat.FLAC, AudioFormat.WAV)
 
-# Enough for `format_of`.
+# The first bytes of a file that `format_of` needs.
 SIGNATURE_BYTES = 12
 
 
@@ -98,13 +98,13 @@ def mime_type_of(extension: str) -> str:
 
 
 def may_be_audio(mime_type: str, name: str) -> bool:
-    """Whether a file of this type and name can be audio; of many files only the content tells."""
+    """Whether a file of this type and name can be audio; for many files only the content can tell."""
     known = _essence(mime_type)
     return known in _UNTYPED or known.startswith(("audio/", "video/")) or bool(extension_of(mime_type, name))
 
 
 def extension_of(mime_type: str, name: str) -> str:
-    """Return the extension by the MIME type, or else by the file's name; empty if both are unknown."""
+    """Return the extension of the file's name if it fits the MIME type, or that of the type; may be empty."""
     by_type, by_name = _extension_of_mime_type(mime_type), split_extension(name)[1]
     return by_name if not by_type or by_name in _FAMILIES[by_type] else by_type
 
@@ -112,7 +112,7 @@ def extension_of(mime_type: str, name: str) -> str:
 def extension_of_content(demuxers: str, current: str, *, has_picture: bool = False) -> str:
     """Return the extension of a file that one of FFmpeg's `demuxers` (`matroska,webm`) reads.
 
-    `current` if it fits already or the demuxers are unknown. `has_picture` tells videos from audio.
+    Returns `current` if it fits or the demuxers are unknown. `has_picture` tells videos from audio.
     """
     family = next((_DEMUXERS[name] for name in demuxers.split(",") if name in _DEMUXERS), None)
     if family is None:

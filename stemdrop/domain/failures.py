@@ -1,6 +1,6 @@
 """Every reason for which a job fails, with what its user can do about it.
 
-The texts are in the catalogues under `failure.<code>`; this table says which buttons they get.
+The texts are in the catalogues under `failure.<code>`; this table says which buttons each text gets.
 """
 
 from enum import StrEnum
@@ -11,19 +11,19 @@ from stemdrop.domain.results import Result
 
 class Remedy(StrEnum):
     RETRY = "retry"  # the same again may work
-    OTHER_MODE = "other_mode"  # another way of splitting may
+    OTHER_MODE = "other_mode"  # another way of splitting may work
 
 
 # Codes that are handled in their own way; `provider/sunoapi/codes.py` maps the providers' spellings to them.
 NO_CREDITS, TOO_BUSY = 402, 429
-# Refusals of every order for now: no key, no credits, maintenance.
+# Codes with which a provider refuses every order for now: no key, no credits, maintenance.
 CLOSED_CODES = frozenset({401, NO_CREDITS, 403, 455})
-# What is wrong with the song, so that it matters more than why another provider refused.
+# Codes for a problem of the song, which matters more to the user than another provider's refusal.
 SONG_CODES = frozenset({"400", "413", "422", "451"})
 
 
 def more_helpful(earlier: str, later: str) -> str:
-    """Return which of two providers' codes a user is told: of the song, or else of the last provider."""
+    """Return which of two providers' codes a user is told: `earlier` if it is about the song, or `later`."""
     return earlier if earlier in SONG_CODES else later
 
 
@@ -32,7 +32,7 @@ _RETRY, _OTHER = (Remedy.RETRY,), (Remedy.OTHER_MODE,)
 _NONE: tuple[Remedy, ...] = ()
 
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
-    # of the provider (its callback page, its create endpoint, and what clients have met)
+    # codes of the providers (callback page, create endpoint, and codes that clients have met)
     "400": _NONE,
     "401": _RETRY,
     "402": _RETRY,
@@ -48,7 +48,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "501": (Remedy.RETRY, Remedy.OTHER_MODE),
     "505": _OTHER,
     "531": _RETRY,
-    # of ours
+    # our own codes
     "timeout": _RETRY,
     "lost": _RETRY,
     "unreachable": _RETRY,
@@ -63,9 +63,9 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 }
 
 
-# of a job that could only share another one's call, and got no stems
+# the failure of a job that could only share another job's call, and got no stems from it
 OVER_LIMIT = Failure("over_limit", charged=False)
-# of a job that only providers can do now which cost more than its user has agreed to
+# the failure of a job for which all providers left cost more than its user has agreed to
 DEARER = Failure("dearer", charged=False)
 
 

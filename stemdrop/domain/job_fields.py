@@ -25,12 +25,12 @@ _JOB = TypeAdapter(Job)
 
 
 def to_fields(job: Job) -> dict[str, str]:
-    """Return all attributes; see `encode`."""
+    """Return all attributes of a job as fields of its hash; see `encode`."""
     return encode({item.name: getattr(job, item.name) for item in fields(job)})
 
 
 def from_fields(stored: Mapping[str, str]) -> Job:
-    """The reverse of `to_fields`; fields of a newer version are ignored. Raises `ValueError`."""
+    """Return the job of a stored hash; fields of a newer version are ignored. Raises `ValueError`."""
     values: dict[str, Any] = {name: stored[name] for name in _BARE if name in stored}
     names = [name for name, field in _JSON_FIELDS if field in stored]
     # all at once: reading them one by one takes three times as long
@@ -46,7 +46,7 @@ def from_fields(stored: Mapping[str, str]) -> Job:
 
 
 def encode(changes: Mapping[str, object]) -> dict[str, str]:
-    """Return a job's attributes as fields of its hash, with fields for Redis scripts, which read no JSON."""
+    """Return attributes as fields of a job's hash, with more fields for Redis scripts, which read no JSON."""
     stored: dict[str, str] = {}
     for name, value in changes.items():
         stored[_FIELD_NAMES.get(name, name)] = str(value) if name in _BARE else _to_json(value)

@@ -23,7 +23,7 @@ Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
 CREDITS = {Mode.SEPARATE_VOCAL: 10, Mode.SPLIT_STEM: 50, Mode.SPLIT_STEM_ADVANCED: 20}
 
 # The `stemName` values that are offered; the provider has about a hundred. Buttons hold their positions, so
-# new ones come last. They are shown by how often they were picked, and in this order at first.
+# new ones come last. Buttons are sorted by how often each was picked, and at first in this order.
 INSTRUMENTS = (
     "Lead Vocal",
     "Backing Vocals",
@@ -42,10 +42,10 @@ INSTRUMENTS = (
 
 
 class JobState(StrEnum):
-    """The state of a job. Each has an owner that moves the job on; recovery acts when the owner died."""
+    """The state of a job. Each open state has an owner that moves the job on; recovery acts if it died."""
 
     CHOOSING = "choosing"  # the song was seen, a mode is awaited; owner: the user
-    QUEUED = "queued"  # picked, waits for earlier jobs of its account, or for `waits_for`; owner: their end
+    QUEUED = "queued"  # picked, waits for earlier jobs of its account or for `waits_for`; owner: those jobs
     SUBMITTING = "submitting"  # the API is being asked; owner: the submission task
     SEPARATING = "separating"  # the task id is known; owner: the callback, later recovery
     DELIVERING = "delivering"  # the result is stored; owner: the delivery task
@@ -92,7 +92,7 @@ class Source:
     thumbnail_file_id: str = ""
 
     def split_id(self, mode: Mode, instrument: str, file_format: str = "") -> str:
-        """Return what identifies the split of this audio in this way, the same for all users."""
+        """Return the id of the split of this audio in this way, which is the same for all users."""
         kind = f":{file_format}" if file_format in _LOSSLESS else ""
         return f"{self.file_unique_id}:{mode}:{instrument}{kind}"
 
@@ -133,10 +133,10 @@ class CachedStem:
 class Job:
     """One song and its split. Times are Unix seconds; 0 means 'not yet'.
 
-    `message_id` is the bot's message for this job (buttons, then progress, then outcome), below `stems_above`
-    of its stems; `replaced_message_id` is an earlier one that is to be deleted. `topic_id` is set
-    only in a topic of a forum; `user_id` is 0 when every member of the chat may choose. `account` pays: the
-    user, or else the chat. `price` is in credits, which count on `account_day` (UTC, ISO).
+    `message_id` is the bot's message for this job (buttons, then progress, then outcome), and `stems_above`
+    the number of its stems above that message; `replaced_message_id` is an earlier message, to be deleted.
+    `topic_id` is set only in a topic of a forum; `user_id` is 0 when every member of the chat may choose.
+    `account` pays: the user, or else the chat. `price` is in credits, charged to `account_day` (UTC, ISO).
     """
 
     id: str
@@ -149,8 +149,8 @@ class Job:
     message_id: int = 0
     stems_above: int = 0
     replaced_message_id: int = 0
-    ordered_by: str = ""  # the tap that made it, where one did
-    cancelled_by: str = ""  # the update or tap that cancelled it, where one did for several songs
+    ordered_by: str = ""  # the tap that made the job, if one did
+    cancelled_by: str = ""  # the update or tap that cancelled it, if that was for several songs
     state: JobState = JobState.CHOOSING
     created_at: float = 0
     moved_at: float = 0
@@ -160,29 +160,29 @@ class Job:
     charge: Charge = Charge.NONE
     mode: Mode | None = None
     instrument: str = ""
-    file_format: str = ""  # of the stems, as the user wants them; empty: the provider offers no choice
+    file_format: str = ""  # the format of stems that the user wants; empty: the provider offers no choice
     picked_at: float = 0
-    starts_at: float = 0  # names the wish by which it starts by itself in `mode`, unless its user undoes it
+    starts_at: float = 0  # when it was set to start by itself in `mode`, which also names that wish; 0: not
     split_id: str = ""  # jobs with the same one share one create call
     waits_for: str = ""  # the job that pays for the same split
     paid_by: str = ""  # the job that has paid for this one's result
     shown_at: float = 0  # when its message was last written
     shown_as: str = ""  # a digest of what was written
-    provider: str = ""  # whose create call it is; empty: not asked yet, or the job is older than providers
+    provider: str = ""  # the provider of its create call; empty: not asked yet, or an old job
     tried: str = ""  # the providers that refused it or failed without a charge, separated by commas
-    refusal: str = ""  # the code of that, to be shown where there is no other provider
-    agreed_price: int | None = None  # of the tapped button: no call may cost more; `None`: than `price`
-    is_unlimited: bool = False  # its account pays for no call
+    refusal: str = ""  # the code of that refusal or failure, shown if there is no other provider
+    agreed_price: int | None = None  # the highest price of a call that its user agreed to; `None`: `price`
+    is_unlimited: bool = False  # its account pays nothing for calls
     progress: int = 0  # in percent, as the provider tells it; it never falls
     create_started_at: float = 0
-    create_started_by: str = ""  # the name of that create call
+    create_started_by: str = ""  # the name of the create call that began then
     answer_lost_at: float = 0  # when the answer to that call was found to be lost
-    source_fetched_at: float = 0  # when, since that call, the provider had fetched the source from us
+    source_fetched_at: float = 0  # when the provider fetched the source from us after that call
     asked_again_by: str = ""  # the tap that ordered another create call: two calls may have been accepted
-    is_asking_again: bool = False  # that call is still to be made
-    is_other_charged: bool = False  # beside the awaited create call, one has failed and was charged
+    is_asking_again: bool = False  # that other call is still to be made
+    is_other_charged: bool = False  # another create call than the awaited one has failed and was charged
     polled_at: float = 0
-    found_empty_at: float = 0  # when the detail endpoint, too, had no stems for a success
+    found_empty_at: float = 0  # when the detail endpoint also had no stems for a success
     task_id: str = ""
     result: Result | None = None
     failure: Failure | None = None
@@ -200,14 +200,14 @@ class Job:
         return tuple(name for name in self.tried.split(",") if name)
 
     def may_cost(self, price: int) -> bool:
-        """Whether its user has agreed to a call of this price."""
+        """Whether the user has agreed to a call of this price."""
         return price <= (self.price if self.agreed_price is None else self.agreed_price)
 
     @property
     def asked_before(self) -> tuple[str, ...]:
-        """Return the providers that are asked for the song again only where there is no other."""
+        """Return the providers that are asked for the song again only if there is no other one."""
         if self.state is JobState.DELIVERED:
-            return ()  # what is ordered after a success begins anew
+            return ()  # a new order after a success may go to any provider
         has_failed = self.state is JobState.FAILED or bool(self.answer_lost_at) or self.is_asking_again
         return (*self.tried_providers, *([self.provider] if has_failed and self.provider else []))
 
@@ -227,7 +227,7 @@ class Job:
 
     @property
     def is_out_of_time(self) -> bool:
-        """Whether it failed while its task may still run: a late result is paid for."""
+        """Whether the job ran out of time while its task may still run: a late result is already paid for."""
         return (
             self.state is JobState.FAILED
             and self.failure is not None
@@ -237,7 +237,7 @@ class Job:
 
     @property
     def is_undelivered(self) -> bool:
-        """Whether it failed although it has stems, or may have: they are fetched again, not bought again."""
+        """Whether the job failed but has stems, or may have: these are fetched again, not bought again."""
         if self.state is not JobState.FAILED or not (self.failure and self.result):
             return False
         return self.failure.code == "unknown_form" or (
@@ -246,14 +246,14 @@ class Job:
 
     @property
     def needs_source(self) -> bool:
-        """Whether the provider may still have to fetch the source: its link works."""
+        """Whether the provider may still have to fetch the source, so that the source link must work."""
         is_awaited = self.is_paid_and_cancelled and self.result is None
-        # the link of a deleted job serves the song of one that waits for its result
+        # the link of a deleted job serves the song of the job that waits for its result
         return is_awaited or bool(self.waits_for) or self.state in (JobState.SUBMITTING, JobState.SEPARATING)
 
     @property
     def is_paid_and_cancelled(self) -> bool:
-        """Whether its create call was begun before it was cancelled: going on costs nothing more."""
+        """Whether the job was cancelled after its create call began: going on costs nothing more."""
         return self.state is JobState.CANCELLED and self.create_started_at > 0
 
     @property
@@ -262,7 +262,7 @@ class Job:
         return self.state is JobState.DELIVERED and bool(self.missing or self.refused)
 
     def again(self) -> "Job":
-        """Return a new job for the same song, which other providers are asked for, as its buttons said."""
+        """Return a new job for the same song, which goes to other providers than `asked_before` if it can."""
         return Job(
             id=Job.new_id(),
             chat_id=self.chat_id,

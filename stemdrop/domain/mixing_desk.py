@@ -1,4 +1,4 @@
-"""`Draft`: what a user is setting on the mixing desk of a job, and the presets. Plain data; no I/O."""
+"""`Draft`: the state of a user's mixing desk for a job, and the presets. Plain data; no I/O."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
@@ -17,9 +17,9 @@ INSTRUMENTS = (
     *("vocals", "drums", "bass", "guitar", "piano", "keyboard"),
     *("strings", "synth", "brass", "woodwinds"),
 )
-# Those that presets leave out.
+# The instruments for which every user gets a preset that leaves them out.
 _IMPORTANT = INSTRUMENTS[:6]
-# The keys of single instruments that were isolated → the keys in a split of all stems.
+# Key of an instrument that was isolated alone → its key in a split of all stems.
 _SAME_INSTRUMENT = {
     "lead_vocal": "vocals",
     "drum_kit": "drums",
@@ -63,7 +63,7 @@ class Draft:
         return Level.OFF if gain == OFF_DB else Level.QUIET if gain < 0 else Level.NORMAL
 
     def next_level(self, key: str) -> Level:
-        """Return the level that a tap sets; while any stem is soloed, taps add others to it."""
+        """Return the level that a tap sets; while any stem is soloed, a tap on another solos it, too."""
         level = self.level(key)
         return Level.SOLO if self.solos and level is not Level.SOLO else _NEXT[level]
 
@@ -73,7 +73,7 @@ class Draft:
         return replace(self, recipe=recipe, solos=tuple(sorted(solos)))
 
     def with_values(self, **values: Any) -> Self:
-        """Return it with these attributes of its recipe."""
+        """Return the draft with these attributes of its recipe changed."""
         return replace(self, recipe=replace(self.recipe, **values))
 
     def played(self, keys: Collection[str], *, has_tempo: bool) -> Recipe:
@@ -90,7 +90,7 @@ class Draft:
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """The reverse of `to_json`. Raises `ValueError`."""
+        """The reverse of `to_json`. Raises `ValueError` if the recipe is invalid."""
         return cls(Recipe.from_json(value["recipe"]), tuple(value["solos"]))
 
 
@@ -143,12 +143,12 @@ def _without(stem: Stem, *, is_mine: bool) -> Preset:
 
 
 def instrument_of(stem: Stem) -> str:
-    """Return one of `INSTRUMENTS` for a stem that is one; empty for the rest of a song."""
+    """Return the instrument of a stem, or its key if that is none of `INSTRUMENTS`; empty for a rest."""
     return "" if stem.is_rest else _SAME_INSTRUMENT.get(stem.key, stem.key)
 
 
 def stem_word(key: str) -> str:
-    """Name a stem in `callback_data`: keys have up to 64 characters, as many bytes as a button may hold."""
+    """Return a short name of a stem for `callback_data`, whose 64 bytes a key alone may fill."""
     return hashlib.sha256(key.encode(errors="replace")).hexdigest()[:8]
 
 
@@ -157,12 +157,12 @@ def stem_of_word(stems: Iterable[Stem], word: str) -> Stem | None:
 
 
 def stepped(speed: int, step: int) -> int:
-    """Return the next slower or faster of `SPEEDS`, or the same at their end."""
+    """Return the next slower (`step` < 0) or faster one of `SPEEDS`, or the last one at either end."""
     if step < 0:
         return max((it for it in SPEEDS if it < speed), default=SPEEDS[0])
     return min((it for it in SPEEDS if it > speed), default=SPEEDS[-1])
 
 
 def practice_pack(recipe: Recipe, *, has_tempo: bool) -> tuple[Recipe, ...]:
-    """Return the same mix at the speeds at which one practises."""
+    """Return the same mix at each of `PRACTICE_SPEEDS`, with a count-in if the tempo is known."""
     return tuple(replace(recipe, speed=speed, has_count_in=has_tempo) for speed in PRACTICE_SPEEDS)

@@ -7,12 +7,14 @@ from enum import StrEnum
 class Receipt(StrEnum):
     STORED = "stored"  # the job moved on
     REPEATED = "repeated"  # known already, or the job no longer waits for it
-    FOREIGN = "foreign"  # the task, the chat or the job does not belong to the others
+    FOREIGN = "foreign"  # job, chat and task do not belong together
     UNKNOWN = "unknown"  # no such job
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
+    """A message that was sent with one file, as Telegram identifies both."""
+
     message_id: int
     file_id: str
     file_unique_id: str
@@ -32,7 +34,7 @@ class Run(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRun:
-    """A run of a job's delivery: its token, its number, and the runs without an end up to it."""
+    """A run of a job's delivery: its token, its number, and how many runs up to it have not ended."""
 
     token: str
     number: int
@@ -41,9 +43,11 @@ class DeliveryRun:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The rest of a job's record: how often each kind of task was begun, the job that 'try again' made of it,
-    whether it is open, so that its end is still to be shown, and whether all its create calls that were not
-    refused have failed."""
+    """What is stored of a job beside its attributes.
+
+    `runs` counts how often each kind of task was begun. `retried_as` is the job that 'try again' made of it.
+    `is_open`: its end is still to be shown. `have_calls_failed`: all calls that were not refused have failed.
+    """
 
     runs: dict[Run, int]
     retried_as: str
@@ -54,7 +58,7 @@ class History:
 class Picked(StrEnum):
     STARTED = "submitting"  # its credits are held, its submission may be ordered
     QUEUED = "queued"  # its credits are held, it waits for earlier jobs
-    WAITING = "waiting"  # likewise, for a job that pays for the same
+    WAITING = "waiting"  # it waits for a job that pays for the same split
     SHARED = "delivering"  # another job has paid for its result
     OVER = "over"  # it would exceed the account's credits of the day; nothing changed
     DEARER = "dearer"  # it would cost more than it may; nothing changed
@@ -62,6 +66,8 @@ class Picked(StrEnum):
 
 
 class Credits(StrEnum):
+    """What becomes of the credits that a job holds when the job moves on."""
+
     KEEP = "keep"
     SETTLE = "settle"  # they are spent
     RETURN = "return"  # nothing was charged

@@ -1,11 +1,11 @@
-"""The peaks of a stem, which draw its waveform: one byte for each of `PEAKS` equal parts. No I/O."""
+"""The peaks from which a stem's waveform is drawn: one byte for each of `PEAKS` equal parts. No I/O."""
 
 import base64
 import zlib
 from contextlib import suppress
 
 PEAKS = 1000
-# A byte is the peak in dB above this level, in dBFS.
+# A byte is the peak of its part in dB above -63 dBFS.
 FLOOR_DB = 63
 
 

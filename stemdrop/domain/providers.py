@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import Mode
 
-# As metrics and the records of calls name them; `PROVIDERS` has `sunoapi` for both hosts of its contract.
+# The names in metrics and records of calls; in `PROVIDERS`, `sunoapi` means either host of its contract.
 SUNOAPI, KIE, STEMSPLIT, LALAL, FAL, SELFHOSTED = "sunoapi", "kie", "stemsplit", "lalal", "fal", "selfhosted"
 PROVIDER_NAMES = (SUNOAPI, KIE, STEMSPLIT, LALAL, FAL, SELFHOSTED)
 
@@ -15,7 +15,7 @@ class Capabilities:
     """How a provider works, by its documentation. 0 and an empty text mean 'not documented'.
 
     `finds_orders`: it honours no idempotency keys, but an order whose answer was lost can be found again.
-    `signature` names what its callbacks are verified by. `charges_failures`: a task that fails may be
+    `signature` describes how its callbacks are verified. `charges_failures`: a task that fails may be
     charged. `rates` are its prices as multiples of the operator's `…_CREDITS_PER_MINUTE`, by mode; a mode
     without a rate has the price per call that `abilities` names.
     """
@@ -31,7 +31,7 @@ class Capabilities:
     has_idempotency_key: bool = False
     finds_orders: bool = False
     reports_progress: bool = False
-    polls_many: bool = False  # one request tells of many tasks, so that they can be polled often
+    polls_many: bool = False  # one request returns the state of many tasks, so that they can be polled often
     has_cancel: bool = False
     has_balance: bool = False
     balance_unit: str = ""  # `seconds` or `minutes` of audio; credits are not named
@@ -46,11 +46,11 @@ class Capabilities:
 
     @property
     def can_repeat(self) -> bool:
-        """Whether a create call may be made again after a lost answer: there will be one order."""
+        """Whether a create call may be made again after a lost answer without ordering twice."""
         return self.has_idempotency_key or self.finds_orders
 
     def priced(self, credits_per_minute: float) -> Abilities:
-        """Return its abilities at the operator's exchange, in credits per minute."""
+        """Return its abilities with prices by the operator's setting, in credits per minute."""
         rates = dict(self.rates)
         modes = {
             mode: replace(it, per_minute=credits_per_minute * rates.get(mode, 0))

@@ -19,11 +19,11 @@ class Task(StrEnum):
 class Queue(StrEnum):
     """A queue of tasks; a backlog in one does not delay the others."""
 
-    SUBMISSIONS = "stemdrop:submissions"  # by every `worker`, with the periodic work
-    DELIVERIES = "stemdrop:deliveries"  # by every `worker`
-    PACKS = "stemdrop:packs"  # by every `worker`: these wait long for Telegram's limits
-    RENDERS = "stemdrop:renders"  # by every `worker`: these need the processor
-    UPDATES = "stemdrop:updates"  # by every `bot`
+    SUBMISSIONS = "stemdrop:submissions"  # run by every `worker`, with the periodic work
+    DELIVERIES = "stemdrop:deliveries"  # run by every `worker`
+    PACKS = "stemdrop:packs"  # run by every `worker`: these tasks wait long for Telegram's limits
+    RENDERS = "stemdrop:renders"  # run by every `worker`: these tasks need the processor
+    UPDATES = "stemdrop:updates"  # run by every `bot`
 
     @property
     def label(self) -> str:

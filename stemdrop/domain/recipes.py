@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-# The gain of a stem that is not to be heard, in dB.
+# Gains in dB; a stem with the first one is not heard.
 OFF_DB = -96
 QUIET_DB = -12
 LOUDEST_DB = 6
-# Percent of the song's speed, and semitones.
+# The limits of the speed, in percent of the song's, and of the key change, in semitones.
 SLOWEST, FASTEST = 50, 125
 LOWEST, HIGHEST = -6, 6
 # No split has more stems.
@@ -23,7 +23,7 @@ _MAX_KEY = 64
 class Recipe:
     """What is done to the stems of a song.
 
-    `gains` holds pairs of a stem's key and its gain in dB (`OFF_DB`: not heard), sorted, of those stems that
+    `gains` holds sorted pairs of a stem's key and its gain in dB (`OFF_DB`: not heard), for the stems that
     are not played as they are. `speed` is in percent of the song's, with its pitch kept, and `semitones` is
     added to its pitch. A count-in is two bars of clicks before the song, the metronome clicks on its beats:
     both need a known tempo. Raises `ValueError` for values that no remix can have.
@@ -55,12 +55,12 @@ class Recipe:
         return replace(self, gains=tuple(sorted((key, gain) for key, gain in gains.items() if gain)))
 
     def heard(self, keys: Iterable[str]) -> tuple[str, ...]:
-        """Return those of the stems that are to be heard."""
+        """Return the keys of the stems that are heard."""
         return tuple(key for key in keys if self.gain(key) > OFF_DB)
 
     @property
     def without_clicks(self) -> Self:
-        """The same for a song of unknown tempo."""
+        """The recipe for a song of unknown tempo."""
         return replace(self, has_count_in=False, has_metronome=False)
 
     @property
@@ -70,7 +70,7 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Equal recipes have equal digests: 16 hexadecimal digits."""
+        """16 hexadecimal digits, which are equal for equal recipes."""
         text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -115,7 +115,7 @@ OPEN_REMIXES = (*CANCELLABLE_REMIXES, RemixState.SENDING)
 
 @dataclass(frozen=True, slots=True)
 class Remix:
-    """An order of a user: one recipe, or several for a practice pack, of the stems of a delivered job.
+    """A user's order to render stems of a delivered job by one recipe, or by several for a practice pack.
 
     `id` names the order, so that a tap that is handled twice orders once. `message_id` is the message that
     shows its progress, in the chat `chat_id`: a group that became a supergroup has another id. Times are Unix
@@ -135,6 +135,6 @@ class Remix:
 
     @property
     def digest(self) -> str:
-        """Names what the order makes, as one ZIP: 16 hexadecimal digits."""
+        """16 hexadecimal digits that identify the ZIP of these recipes."""
         text = " ".join(recipe.digest for recipe in self.recipes)
         return hashlib.sha256(f"zip {text}".encode()).hexdigest()[:16]

@@ -8,8 +8,8 @@ from typing import Any, Self
 class Stem:
     """One file of a result.
 
-    `key` is unique within the result and the same in callback and detail; `name` is the provider's, for stems
-    that we have no name for; `is_rest` marks 'everything but `name`'.
+    `key` is unique within the result and the same in callback and detail; `name` is the provider's name,
+    shown if we have none for the key; `is_rest` marks the stem with everything but `name`.
     """
 
     key: str

@@ -15,8 +15,8 @@ KEYS = tuple(
 class SongFacts:
     """The measures of a song that are certain; the others are 0, empty or `None`.
 
-    Beats are `60 / bpm` seconds apart, and one is at `beat_s`; `None` if only a sample of the song was
-    measured: its `bpm` is near. `key` is one of `KEYS`; `loudness` is in LUFS.
+    Beats are `60 / bpm` seconds apart, and one is at `beat_s`, which is `None` if only a sample of the song
+    was measured; `bpm` is then approximate. `key` is one of `KEYS`; `loudness` is in LUFS.
     """
 
     bpm: float = 0
@@ -31,7 +31,7 @@ class SongFacts:
         return f"{tonic}m" if mode == "minor" else tonic
 
     def changed(self, speed: int, semitones: int) -> Self:
-        """Return what holds of the song at this speed, in percent, and so many semitones higher."""
+        """Return the facts of the song at `speed` percent, `semitones` higher, without the loudness."""
         key = transposed(self.key, semitones) if self.key else ""
         beat_s = None if self.beat_s is None else self.beat_s * 100 / speed
         return type(self)(self.bpm * speed / 100, beat_s, key)
@@ -43,6 +43,6 @@ class SongFacts:
 
 
 def transposed(key: str, semitones: int) -> str:
-    """Return the one of `KEYS` that is so many semitones above another."""
+    """Return the key that is `semitones` above `key`; both are of `KEYS`."""
     mode, tonic = divmod(KEYS.index(key), 12)
     return KEYS[mode * 12 + (tonic + semitones) % 12]

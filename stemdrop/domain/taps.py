@@ -1,17 +1,17 @@
-"""A user's tap, and what became of what it asks for."""
+"""A user's tap, and its outcome."""
 
 import math
 from dataclasses import dataclass
 
 from stemdrop.domain.allowance import Allowance
 
-# The key of the answer when something costs more than was said; nothing was ordered.
+# The key of the answer when a call costs more than the button said; nothing was ordered.
 DEARER = "tap.dearer"
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """A tap's job to show, the key of its answer, and the account's day where credits lack."""
+    """The job that a tap shows, the key of its answer, and the account's allowance if that was too small."""
 
     job_id: str
     note: str | None = None
@@ -22,8 +22,8 @@ class Ordered:
 class Tapped:
     """A tap: its id, and when it was received (Unix seconds).
 
-    By its id a tap that is handled again finds the job that it made. By its time the second of two quick taps
-    finds the job of the first, even if that job had ended before the second was handled.
+    The id lets a tap that is handled again find the job that it made. The time lets the second of two quick
+    taps find the job of the first, even if that job had ended before the second was handled.
     """
 
     id: str = ""

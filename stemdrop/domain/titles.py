@@ -59,7 +59,7 @@ def file_name(song: str, stem: str, extension: str, nameless: str) -> str:
 
 
 def archive_name(song: str, nameless: str) -> str:
-    """`<title>.zip`, as `file_name`."""
+    """Return `<title>.zip` as a file name that every system accepts."""
     name = _allowed(song) or nameless
     length = MAX_NAME - len(".zip")
     while len(cut(name, length).encode(errors="replace")) > _MAX_BYTES - len(".zip"):

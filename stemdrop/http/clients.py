@@ -1,4 +1,4 @@
-"""The connections of every HTTP client of ours: each request goes directly or by the proxy for its server."""
+"""The connections of all our HTTP clients: each request goes directly or by the proxy for its server."""
 
 import os
 import ssl
@@ -37,7 +37,7 @@ class ProxyTransport(httpx.AsyncBaseTransport):
 
 
 class _PoolTransport(httpx.AsyncHTTPTransport):
-    """Sends requests by a pool that is given to it: httpx's own has no choice of a network backend."""
+    """Sends requests by a given pool, since httpx's own transport has no choice of a network backend."""
 
     def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
         self._pool = pool
@@ -62,9 +62,10 @@ def connection_pools(
     verify: ssl.SSLContext | None = None,
     **options: Any,
 ) -> dict[str, httpcore.AsyncConnectionPool]:
-    """Return pools of connections by the proxy's URL; the empty text names that of connections without one.
+    """Return a pool of connections for each proxy, by its URL, and one for direct connections, by `""`.
 
-    Those are made by `direct`. A client of httpx keeps cookies, and decompresses a few bytes into gigabytes.
+    `direct` is the network backend of direct connections. Some callers use the pools without an httpx client,
+    which keeps cookies and may decompress a few bytes into gigabytes.
     """
     backend, trusted = AsyncioBackend(), verify or trusted_certificates()
     ways: dict[str, httpcore.Proxy | None] = {"": None, **{url: _proxy(url) for url in proxies.urls}}
@@ -85,7 +86,7 @@ def _proxy(url: str) -> httpcore.Proxy:
 
 
 def trusted_certificates() -> ssl.SSLContext:
-    """Return the one context for the certificates that SSL_CERT_FILE or certifi name, read once."""
+    """Return the shared context with the certificates of SSL_CERT_FILE or certifi, which are read once."""
     return _read_certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 

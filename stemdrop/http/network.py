@@ -13,9 +13,9 @@ from typing import Any, cast
 
 import httpcore
 
-# The most that a connection holds before it is read: asyncio reads as much at once.
+# A connection stops receiving while this much waits to be read; asyncio reads as much at once.
 BUFFER_BYTES = 256 * 1024
-# RFC 8305: so long the first address of a host is tried alone.
+# For this time the first address of a host is tried alone (RFC 8305).
 _NEXT_ADDRESS_S = 0.25
 
 
@@ -49,7 +49,7 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
 
 
 class _Protocol(asyncio.Protocol):
-    """Keeps what has arrived until it is read, and stops the transport when that is much."""
+    """Keeps received data until it is read, and pauses the transport when it holds `BUFFER_BYTES`."""
 
     def __init__(self) -> None:
         self.is_ended = False
@@ -63,8 +63,8 @@ class _Protocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)
         self._transport = transport
-        # A write ends when the system has taken it: what is to be sent is in memory once. Not 0, with which
-        # asyncio's TLS pauses although all was written.
+        # A write ends when the system has taken the data, so that memory holds it once. The limit is not 0,
+        # with which asyncio's TLS pauses although everything was written.
         transport.set_write_buffer_limits(high=1)
 
     def data_received(self, data: bytes) -> None:
@@ -94,7 +94,7 @@ class _Protocol(asyncio.Protocol):
         return self.is_ended or bool(self._arrived)
 
     async def read(self) -> bytes:
-        """Return what has arrived, empty at the end. Raises the error that ended the connection."""
+        """Return the received data, empty at the end. Raises the error that ended the connection."""
         while not self.is_readable:
             await self._change()
         data = self._arrived[0] if len(self._arrived) == 1 else b"".join(self._arrived)
@@ -106,7 +106,7 @@ class _Protocol(asyncio.Protocol):
         return data
 
     async def written(self) -> None:
-        """Wait until the system has taken all. Raises `ConnectionError` when the connection has ended."""
+        """Wait until the system has taken all data. Raises `ConnectionError` if the connection has ended."""
         while not self._is_writable:
             self.raise_if_ended()
             await self._change()
@@ -137,7 +137,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         self._socket = transport.get_extra_info("socket")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        """Return what has arrived, also beyond `max_bytes`: httpcore's parser takes any length.
+        """Return the received data, even more than `max_bytes`: httpcore's parser takes any length.
 
         Raises `httpcore.ReadError` or `httpcore.ReadTimeout`.
         """
@@ -146,21 +146,21 @@ class _Stream(httpcore.AsyncNetworkStream):
                 return await self._protocol.read()
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Write all of it. Raises `httpcore.WriteError` or `httpcore.WriteTimeout`."""
+        """Write all of `buffer`. Raises `httpcore.WriteError` or `httpcore.WriteTimeout`."""
         with _errors(httpcore.WriteTimeout, httpcore.WriteError):
             self._protocol.raise_if_ended()
-            self._transport.write(memoryview(buffer))  # of which slices are no copies
+            self._transport.write(memoryview(buffer))  # slicing a memoryview copies nothing
             async with asyncio.timeout(timeout):
                 await self._protocol.written()
 
     async def aclose(self) -> None:
         try:
-            if not self._transport.is_closing():  # asyncio's TLS would forget its connection
+            if not self._transport.is_closing():  # a second `close` makes asyncio's TLS lose its socket
                 self._transport.close()
                 await asyncio.sleep(0)
         finally:
-            self._transport.abort()  # it would wait for a server that does not answer
-        # in the next steps of the loop, which may be its last; it sets no event
+            self._transport.abort()  # `close` alone would wait for a server that does not answer
+        # the socket is closed in the next steps of the loop, which may be its last, and no event tells when
         while self._socket.fileno() >= 0:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
@@ -174,7 +174,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         protocol = _Protocol()
         try:
             with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
-                self._protocol.raise_if_ended()  # asyncio would wait for an answer
+                self._protocol.raise_if_ended()  # asyncio would wait for the server's answer
                 async with asyncio.timeout(timeout):
                     transport = await asyncio.get_running_loop().start_tls(
                         self._transport, protocol, ssl_context, server_hostname=server_hostname
@@ -195,7 +195,7 @@ class _Stream(httpcore.AsyncNetworkStream):
 
 
 def _is_address(host: str) -> bool:
-    """Return whether there is no other address to try; Python 3.11 loses the socket of a cancelled race."""
+    """Whether the host is an IP address and needs no race, whose socket Python 3.11 loses if cancelled."""
     try:
         ipaddress.ip_address(host)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which proxy leads to a server. The one place that decides it, for every HTTP client of ours."""
+"""Decides, for all our HTTP clients, which proxy leads to a server."""
 
 import ipaddress
 import re
@@ -19,9 +19,9 @@ UNQUOTED = "quote these characters in its password: # as %23, / as %2F, ? as %3F
 
 @dataclass(frozen=True)
 class Proxies:
-    """The proxies' URLs, empty for none, and the servers that need none, as in the variable NO_PROXY.
+    """The proxies' URLs, empty for none, and the servers that need no proxy, as in the variable NO_PROXY.
 
-    Loopback, private addresses and private names, so also our own services, are never reached by a proxy.
+    Loopback, private addresses and private names, and so our own services, are never reached by a proxy.
     """
 
     http: str = ""
@@ -33,7 +33,7 @@ class Proxies:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
-        """Read the usual variables, in lower case too. Raises `ValueError`, which names a malformed one."""
+        """Read the usual variables, in lower case too. Raises `ValueError`, which names a wrong one."""
         values = {}
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             try:
@@ -96,7 +96,7 @@ def is_inside(host: str) -> bool:
 
 
 def _literal(host: str) -> str:
-    """Return the address if the host is one; `127.1` and `0x7f000001` are, too (inet_aton(3))."""
+    """Return the address if the host is one, also as `127.1` or `0x7f000001` (inet_aton(3)); else empty."""
     with suppress(ValueError):
         return str(ipaddress.ip_address(host.partition("%")[0]))
     with suppress(OSError, UnicodeError):

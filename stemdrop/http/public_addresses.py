@@ -3,9 +3,9 @@
 import ipaddress
 from collections.abc import Collection
 
-# IPv4 addresses as networks without IPv4 write them (RFC 6052).
+# IPv4 addresses in the form of networks without IPv4 (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Not public, although some versions of Python say so.
+# Networks that are not public, although some versions of Python call them global.
 _INSIDE = [
     ipaddress.ip_network(network)
     for network in (
@@ -27,7 +27,7 @@ def is_allowed(address: str, networks: Collection[Network]) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is public, also when it is embedded in an IPv6 address."""
+    """Whether an IP address is public, and so is an IPv4 address that is embedded in it."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip in _NAT64:

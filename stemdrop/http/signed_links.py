@@ -1,7 +1,7 @@
 """Signed, short, expiring tokens for callback and source links and for the mixer, and the secret of
 Telegram's webhook.
 
-One salt per purpose, so that a token for one endpoint is refused by the others.
+Each purpose has its own salt, so that a token for one endpoint is refused by the others.
 """
 
 import hmac
@@ -16,9 +16,9 @@ from stemdrop.errors import ExpiredLink, ForgedRequest
 
 # A callback may come long after JOB_TIMEOUT_S; stems that were paid for are then still delivered.
 CALLBACK_LIFETIME_S = 14 * 24 * 3600
-# The provider fetches the source within minutes; its job's end closes the link earlier.
+# The provider fetches the source within minutes; the link closes earlier if its job ends.
 SOURCE_LIFETIME_S = 24 * 3600
-# The mixer's page gets a new one when it is opened again.
+# The mixer's page gets a new token when it is opened again.
 MIXER_LIFETIME_S = 3600
 # How far ahead a token may have been signed: the clocks of two machines differ, and one may be set back.
 LINK_CLOCK_SKEW_S = 24 * 3600
@@ -56,19 +56,19 @@ class SignedLinks:
         )
 
     def callback_url(self, job_id: str, chat_id: int, provider: str = "") -> str:
-        """The URL for the result of this job; at most 160 characters longer than the base.
+        """Return the URL for the result of this job; at most 160 characters longer than the base.
 
-        `provider` is in its path, and no other provider's path takes its token.
+        `provider` is part of the path, and the paths of other providers refuse the token.
         """
         token = self._callback(provider).sign(f"{job_id}.{chat_id}").decode()
         return "/".join([f"{self._base_url}/callback", *([provider] if provider else []), token])
 
     def source_url(self, job_id: str, extension: str) -> str:
-        """The URL of this job's audio; it ends in `extension`, since some providers rely on that."""
+        """Return the URL of this job's audio, which ends in `extension`: some providers rely on that."""
         return f"{self._base_url}/source/{self._source.sign(job_id).decode()}/audio{extension}"
 
     def mixer_token(self, token: MixerToken) -> str:
-        """The token with which the mixer's page of one user plays the stems of one job."""
+        """Return the token with which the mixer's page of one user plays the stems of one job."""
         return self._mixer.sign(f"{token.job_id}.{token.user_id}.{token.version}").decode()
 
     @property

@@ -26,8 +26,8 @@ _LEVELS = {
     "asyncio": logging.WARNING,
 }
 
-# With such a link anyone can fetch a song or answer in the provider's place. A provider may repeat the link
-# in a query string or inside JSON, so the slashes may be escaped.
+# Anyone who has such a link can fetch a song, or send a result in the provider's place. A provider may repeat
+# the link in a query string or inside JSON, so the slashes may be escaped.
 _SLASH = r"(?:\\*/|%(?:25)*2F)"
 _LINK = re.compile(
     rf"({_SLASH}(?:source|callback){_SLASH}(?:[a-z]+{_SLASH})?)[\w.-]{{40,}}", re.ASCII | re.IGNORECASE
@@ -62,7 +62,7 @@ def hidden(text: str, secrets: Iterable[str]) -> str:
 
 def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
     forms = {form for secret in secrets if secret for form in _spellings(secret)}
-    # the longest first: one may be the beginning of another
+    # the longest first, since one form may be the beginning of another
     longest_first = sorted(forms, key=len, reverse=True)
     return re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
@@ -87,10 +87,10 @@ def _log_crash(
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes log lines; for one that cannot be formatted, `logging` would print its arguments unhidden."""
+    """Writes log lines. `logging` itself would print the secrets in arguments that it cannot format."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        """Name the log call whose line is missing."""
+        """Write which log call failed, without its arguments."""
         error = sys.exc_info()[0]
         with suppress(Exception):
             self.stream.write(
@@ -120,7 +120,7 @@ class _SecretHidingFormatter(logging.Formatter):
 
 
 def _drop_expected_traceback(record: logging.LogRecord) -> bool:
-    """Cut a library's traceback for a failure that it retries; a filter that accepts every record."""
+    """Remove the traceback of a failure that a library retries; a filter that accepts every record."""
     error = record.exc_info[1] if record.exc_info else None
     if record.name.startswith(("docket", "telegram")) and record.levelno < logging.CRITICAL and error:
         packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}

@@ -14,7 +14,7 @@ from stemdrop.domain.jobs import FINAL, JobState, Mode
 from stemdrop.domain.providers import KIE, PROVIDER_NAMES, SUNOAPI
 from stemdrop.domain.queues import Queue, Task
 
-# Stands for every label value that is not foreseen.
+# Stands for every label value that is not expected.
 OTHER = "other"
 
 
@@ -26,9 +26,9 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """`values` are all foreseen ones except `OTHER`; empty where any value is allowed.
+    """A label of a metric. `values` are all expected values except `OTHER`; empty: any value is allowed.
 
-    An optional label, which must be a metric's last, is left out where its value is empty.
+    An optional label, which must be a metric's last, is left out if its value is empty.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Label:
     is_optional: bool = False
 
     def bounded(self, value: str) -> str:
-        """Return the value, or `OTHER` if it is not foreseen."""
+        """Return the value, or `OTHER` if it is not expected."""
         if self.is_optional and not value:
             return value
         return value if value in self.values or not self.values else OTHER
@@ -44,7 +44,7 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`meaning` is its help text for operators; `buckets` are upper bounds in seconds."""
+    """A metric. `meaning` is its help text for operators; `buckets` are upper bounds in seconds."""
 
     kind: Kind
     name: str
@@ -54,7 +54,7 @@ class Metric:
 
     @property
     def full_name(self) -> str:
-        """The name in Prometheus; of a histogram without `_bucket`, `_sum` or `_count`."""
+        """The name in Prometheus; for a histogram without `_bucket`, `_sum` or `_count`."""
         return f"stemdrop_{self.name}" + ("_total" if self.kind is Kind.COUNTER else "")
 
     @property
@@ -66,7 +66,7 @@ class Metric:
         return self.bounds[bisect_left(self.buckets, seconds)]
 
     def field(self, *values: str) -> str:
-        """Return the field in Redis that counts it with these label values."""
+        """Return the Redis field that counts the metric with these label values."""
         if len(values) < len(self.labels) and self.labels[-1].is_optional:
             values += ("",)
         bounded = [label.bounded(value) for label, value in zip(self.labels, values, strict=True)]
@@ -82,12 +82,12 @@ _OPEN_STATE = Label("state", (*OPEN_STATES, *sorted(FINAL)))
 _MODE = Label("mode", (*(mode.value for mode in Mode), NO_MODE))
 _QUEUE = Label("queue", tuple(queue.label for queue in Queue))
 _STEP = Label("step", ("fetch", "send"))
-# Whom a job's create call asked.
+# The provider that a job's create call asked.
 PROVIDER = Label("provider", PROVIDER_NAMES)
-# Whose API was called. The one at SEPARATION_API_URL is stored without a name; it gets one where several are
-# asked (`webhook/metrics.py`).
+# The provider whose API was called. The API at SEPARATION_API_URL is stored without a name, which
+# `webhook/metrics.py` adds if several providers are asked.
 API = Label("provider", PROVIDER_NAMES, is_optional=True)
-# The API at SEPARATION_API_URL is `api`.
+# The name of the API at SEPARATION_API_URL as a server.
 FIRST_API = "api"
 _SERVER = Label(
     "server", ("telegram", FIRST_API, *(name for name in PROVIDER_NAMES if name not in (SUNOAPI, KIE)))

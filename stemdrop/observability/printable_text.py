@@ -4,5 +4,5 @@ import unicodedata
 
 
 def printable(text: str) -> str:
-    """Return the text on one line, without control and invisible characters, which a terminal would obey."""
+    """Return the text on one line, without control and invisible characters, which terminals may obey."""
     return " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in text).split())

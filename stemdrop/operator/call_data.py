@@ -21,7 +21,7 @@ PAID = {True: "yes", False: "no", None: "unknown"}
 
 
 def call_facts(call: CreateCall) -> dict[str, Any]:
-    """Return the fields of one call; `paid` is None, and so are `credits_paid`, where it is not known."""
+    """Return the fields of one call; `paid` and `credits_paid` are None if it may or may not be paid."""
     return {
         "time": utc(call.asked_at),
         "job": call.job_id,
@@ -44,7 +44,7 @@ def csv_row(call: CreateCall) -> list[str]:
 
 
 def csv_line(cells: list[str]) -> str:
-    """Return a line as RFC 4180 has it, which ends with CR LF."""
+    """Return a line in the form of RFC 4180, which ends with CR LF."""
     line = StringIO()
     csv.writer(line).writerow(cells)
     return line.getvalue()
@@ -52,7 +52,7 @@ def csv_line(cells: list[str]) -> str:
 
 @dataclass(slots=True)
 class Totals:
-    """What one provider was asked for and what it cost; `maybe_paid` of `calls` are not known to be paid."""
+    """Sums over the calls of one provider; `maybe_paid` counts calls that may or may not be paid."""
 
     calls: int = 0
     succeeded: int = 0
@@ -96,11 +96,11 @@ def total_rows(totals: Mapping[str, Totals]) -> list[list[str]]:
 
 
 def utc(at: float) -> str | None:
-    """Return a time in ISO 8601; None where there is none (0)."""
+    """Return a time (Unix seconds) in ISO 8601; None for 0, which means no time."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at else None
 
 
 def _cell(value: object) -> str:
-    """Return the text of a cell, which no spreadsheet takes for a formula (OWASP, 'CSV Injection')."""
+    """Return a cell's text, quoted if a spreadsheet would take it for a formula (OWASP, 'CSV Injection')."""
     text = "" if value is None else printable(str(value))
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

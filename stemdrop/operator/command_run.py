@@ -24,8 +24,8 @@ def run_command(
 ) -> int:
     """Run one of the operator's commands with the settings; returns its exit code.
 
-    The exit code is 1 for an error and 2 for wrong settings. Each is a line on standard error, unless
-    `on_wrong_setting` prints it; only an unexpected exception is logged with its traceback.
+    The exit code is 1 for an error, 2 for wrong settings, and 130 for Ctrl-C. Errors are lines on standard
+    error, unless `on_wrong_setting` prints them; only an unexpected exception is logged with its traceback.
     """
     try:
         settings = load_settings(environ, Path(".env"))

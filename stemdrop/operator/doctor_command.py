@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the command; returns the exit code: 1 where something is wrong, 2 for a wrong setting."""
+    """Run the command; returns the exit code: 1 if something is wrong, 2 for a wrong setting."""
     return run_command(_run, args, environ, on_wrong_setting=_print_as_json if args.json else None)
 
 

@@ -1,7 +1,7 @@
 """The actions of `stemdrop jobs`: retry, resend, drop.
 
-Each action is idempotent, also when several run at once. What it orders is in Redis when it returns; the
-running processes carry it out.
+Each action is idempotent, also when several run at once. An action stores its order in Redis before it
+returns, and the running processes carry the order out.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from stemdrop.storage.dead_letters import DeadLetter
 from stemdrop.tasks.engine import Engine, Task
 from stemdrop.wiring import Parts
 
-# The operator does not wait longer for Telegram: recovery updates the job's message later.
+# The operator waits no longer than this for Telegram, since recovery updates the job's message later.
 TELEGRAM_WAIT_S = 5.0
 _PACK, _RENDER = f"{Task.PACK}:", f"{Task.RENDER}:"
 
 
 @dataclass(frozen=True, slots=True)
 class ActionOutcome:
-    """An action's outcome and a line that describes it, with the job that changed and the API's price."""
+    """An action's outcome: a line that describes it, the job that it changed, and its price in credits."""
 
     is_done: bool
     text: str
@@ -39,7 +39,10 @@ class ActionOutcome:
 
 
 class OperatorActions:
-    """Every method may raise `StoreUnavailable`; recovery finishes what was begun by then."""
+    """The operator's actions on jobs and given-up tasks.
+
+    Every method may raise `StoreUnavailable`; recovery finishes an action that was begun by then.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
@@ -62,7 +65,7 @@ class OperatorActions:
         return await actions[action](found)
 
     async def retry(self, job: Job) -> ActionOutcome:
-        """Fetch stems that are paid for; otherwise order a failed job once more, beyond the daily limit."""
+        """Fetch stems that are paid for, or else order a failed job once more, beyond the daily limit."""
         if job.state is JobState.DELIVERING:
             return ActionOutcome(True, f"job {job.id} is being delivered already", job.id)
         if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
@@ -90,7 +93,7 @@ class OperatorActions:
         return ActionOutcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
 
     async def resend(self, job: Job) -> ActionOutcome:
-        """Send all stems of the job once more, from Telegram's copies, or those that could not be sent."""
+        """Send all stems of an ended job again from Telegram's copies, or those that could not be sent."""
         if job.is_undelivered:
             await self._orders.fetch_again(job)
             return ActionOutcome(True, f"job {job.id}: sending its stems now; costs nothing", job.id)

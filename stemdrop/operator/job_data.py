@@ -1,4 +1,4 @@
-"""A job or a given-up task as `stemdrop jobs` shows it, and as its JSON.
+"""Jobs and given-up tasks as `stemdrop jobs` shows them, and their JSON.
 
 No I/O. The JSON holds no secret: no address of a stem and no `file_id`.
 """
@@ -15,8 +15,8 @@ from stemdrop.settings.providers import KEY_SETTINGS
 from stemdrop.storage.create_calls import CreateCall
 from stemdrop.storage.dead_letters import DeadLetter
 
-# By failure code: what it means for the operator. The users' texts are in the translations. `{key}` and
-# `{url}` are the settings of the provider that was asked last.
+# What each failure code means for the operator. The users' texts are in the translations. `{key}` and `{url}`
+# are the settings of the provider that was asked last.
 MEANINGS = {
     "400": "the separation API cannot read this audio, or refuses a parameter",
     "401": "the separation API refuses {key}",
@@ -94,9 +94,9 @@ class ListedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobDetails(ListedJob):
-    """All that is known of one job; `sent` and `packed`: what arrived in the chat, by key.
+    """Everything that is known of one job.
 
-    `calls` are the create calls that were made for it.
+    `sent` and `packed` hold the files that arrived in the chat, by key; `calls` are the job's create calls.
     """
 
     history: History
@@ -151,7 +151,7 @@ class ListedTask:
         return seconds_since(self.letter.at, self.now)
 
     def to_json(self) -> dict[str, Any]:
-        """Return its fields; times in UTC."""
+        """Return the fields of the task; times in UTC."""
         letter = self.letter
         return {
             "id": letter.key,
@@ -163,16 +163,16 @@ class ListedTask:
 
 
 def meaning(job: Job) -> str:
-    """Return what the job's failure means for the operator; empty where it has not failed."""
+    """Return what the job's failure means for the operator; empty if the job has not failed."""
     if job.failure is None:
         return ""
     text = MEANINGS.get(job.failure.code, "the separation API returned an unknown code")
     key = KEY_SETTINGS.get(job.provider, "separation_api_key").upper()
-    if job.provider == SELFHOSTED:  # it may be named by either
+    if job.provider == SELFHOSTED:  # either setting may hold its key
         key = f"SEPARATION_API_KEY or {key}"
     return text.format(key=key, url=key.replace("_KEY", "_URL"))
 
 
 def seconds_since(at: float, now: float) -> int:
-    """Return whole seconds, none where the clock of another machine is ahead."""
+    """Return the whole seconds since `at`; 0 if that is in the future, by another machine's clock."""
     return round(max(0.0, now - at))

@@ -19,21 +19,24 @@ _CREDITS = {
 }
 _TITLE_CELLS, _NAME_CELLS = 36, 24
 _JOB_HEADINGS = ("MODE", "FOR", "CHAT", "TITLE", "TASK")
-# An id is shown with so many characters, or more where two of a list begin alike.
+# Ids are shown with so many characters, or more if two ids of a list begin alike.
 _SHORT_ID = 8
 
 
 def open_table(
     jobs: Sequence[ListedJob], width: int | None = None, *, has_providers: bool = False
 ) -> list[str]:
-    """List open jobs, in at most `width` cells where that is possible; `has_providers`: who is asked."""
+    """Return a table of open or delivered jobs, at most `width` cells wide if possible.
+
+    `has_providers` adds a column with the provider of each job.
+    """
     return _table("STATE", _state, jobs, width, has_providers=has_providers)
 
 
 def dead_table(
     jobs: Sequence[ListedJob], width: int | None = None, *, has_providers: bool = False
 ) -> list[str]:
-    """List jobs that failed, or that were delivered without some of their stems."""
+    """Return a table of jobs that failed, or that were delivered without some of their stems."""
     return _table("WHAT", lambda listed: _problem(listed.job), jobs, width, has_providers=has_providers)
 
 
@@ -139,7 +142,7 @@ def _call(call: CreateCall, now: float) -> str:
 
 
 def _split_by(details: JobDetails) -> str:
-    """Say who split the song and what all calls for it have cost; empty where that is not known."""
+    """Return who split the song and what all calls for it have cost; empty if that is not known."""
     job, paid = details.job, sum(it.price for it in details.calls if it.is_paid)
     if name := next((it.provider for it in details.calls if it.outcome is CallOutcome.SUCCEEDED), ""):
         return f"{name}, for {paid} credits"

@@ -1,6 +1,7 @@
-"""`stemdrop jobs`: lists open and failed jobs, shows one, retries, resends or drops it; and the ledger.
+"""`stemdrop jobs`: lists jobs, shows, retries, resends or drops one job, and prints the ledger.
 
-Needs Redis and the settings, on any machine. Listing does not import the product's processes, so it is fast.
+The command needs Redis and the settings, on any machine. It lists jobs fast, because it does not import the
+product's processes for that.
 """
 
 import argparse
@@ -48,7 +49,7 @@ _ACTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """One list of `stemdrop jobs`: its heading, its line where it is empty, and its table."""
+    """One list of `stemdrop jobs`: its items, its heading, its line if it is empty, and its table."""
 
     items: Sequence[Any]
     heading: str
@@ -80,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the command; returns the exit code: 1 where it failed, 2 for a wrong setting."""
+    """Run the command; returns the exit code: 1 if it failed, 2 for a wrong setting."""
     return run_command(_run, args, environ)
 
 

@@ -1,4 +1,4 @@
-"""`stemdrop jobs ledger`: prints all create calls of a time, for the operator's accounts."""
+"""`stemdrop jobs ledger`: prints all create calls of a period, for the operator's accounts."""
 
 import argparse
 import json
@@ -40,7 +40,7 @@ def add_ledger_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 async def print_ledger(args: argparse.Namespace, calls: CreateCalls) -> int:
-    """Print the calls one by one as they are read; returns the exit code."""
+    """Print the calls one by one as they are read, or their totals; returns the exit code."""
     found = calls.since(args.since)
     if args.summary:
         print_lines(await _summary(found, is_json=args.json))

@@ -1,6 +1,6 @@
 """`stemdrop status`: the state of all processes, queues and limits; on a terminal it refreshes itself.
 
-Needs Redis and the settings, on any machine; changes nothing.
+The command needs Redis and the settings, on any machine, and changes nothing.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run the command; returns the exit code: 1 where Redis does not answer, 2 for a wrong setting."""
+    """Run the command; returns the exit code: 1 if Redis does not answer, 2 for a wrong setting."""
     can_redraw = sys.stdout.isatty() and environ.get("TERM") != "dumb"
     is_live = can_redraw and not (args.once or args.json)
     code = run_command(_watch if is_live else _print_once, args, environ)
@@ -51,7 +51,7 @@ async def _print_once(args: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _watch(_: argparse.Namespace, settings: Settings) -> int:
-    """Refresh the view until Ctrl-C; while Redis is away it shows the last state."""
+    """Refresh the view until Ctrl-C; while Redis does not answer, the view shows the last state."""
     status: SystemStatus | None = None
     console = Console(file=tolerant_stdout(), color_system=None)
     async with connect(settings.redis_url) as redis:

@@ -13,9 +13,9 @@ from stemdrop.provider.capabilities import CAPABILITIES
 from stemdrop.storage.snapshot import Snapshot
 
 OUTCOMES = ("delivered", "incomplete", "failed", "cancelled")
-# What may come of a create call that was answered.
+# The outcomes of a create call after which no other one follows.
 _CALLS_ENDED = ("succeeded", "failed", "refunded", "refused")
-# Field of the JSON → the counter of the last hour.
+# Field of the JSON → the metric that is counted over the last hour.
 _COUNTED = {
     "failed": metrics.FAILED,
     "callbacks": metrics.CALLBACKS,
@@ -27,10 +27,10 @@ _COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class SystemStatus:
-    """A snapshot of Redis, and the counters of the last hour; with callbacks a webhook is needed.
+    """A snapshot of Redis, and the counters of the last hour.
 
-    `providers` are those that are asked, with the names of their API calls' metrics; `free` are those of them
-    that charge nothing.
+    `expects_callbacks`: a webhook is needed. `providers` are those that are asked, each with the label of its
+    metrics, which is empty for the API at SEPARATION_API_URL; `free` are those of them that charge nothing.
     """
 
     snapshot: Snapshot
@@ -52,14 +52,14 @@ class SystemStatus:
 
     @property
     def credits(self) -> dict[str, Any] | None:
-        """Return the credits left, and when that was seen; None if it never was, or nothing costs credits."""
+        """Return the credits left, and when they were seen; None if they are unknown or nothing costs any."""
         if self.abilities.is_free:
             return None
         return self._credits("")
 
     @property
     def has_several(self) -> bool:
-        """Whether others than the API at SEPARATION_API_URL are asked."""
+        """Whether other providers than the API at SEPARATION_API_URL are asked."""
         return any(self.providers.values())
 
     def provider(self, name: str) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class SystemStatus:
         return None if left is None else {"left": floor(left), "seen_s": seen_s, "seen_at": utc(seen_at)}
 
     def last_try(self, server: str) -> dict[str, Any] | None:
-        """Return whether a server was reached at the last try, and when; None without one.
+        """Return whether a server was reached at the last try, and when; None if there was no try.
 
         `server` is `telegram`, `api` or the name of another provider.
         """

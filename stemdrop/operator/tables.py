@@ -9,18 +9,18 @@ from rich.text import Text
 
 from stemdrop.observability.printable_text import printable
 
-# Where the output is no terminal, nothing is cut.
+# Nothing is cut if the output is no terminal.
 _UNLIMITED = 10_000
 
 
-# Columns that are cut, the widest first, where the terminal is narrow; all others stay whole.
+# Columns that are cut in a narrow terminal, the widest first; all others stay whole.
 _FLEXIBLE = frozenset({"FOR", "HOST", "STATE", "TASK", "TASK WAS", "TITLE", "WHAT"})
 
 
 def table_lines(
     headings: Sequence[str], rows: Iterable[Sequence[str]], width: int | None = None
 ) -> list[str]:
-    """Return the heading and one line per row, at most `width` cells wide; nothing where there are no rows.
+    """Return the headings and one line per row, at most `width` cells wide; nothing if there are no rows.
 
     Cells may hold text from outside: control characters are removed, and rich does not read it as markup.
     """
@@ -42,5 +42,5 @@ def _cell(text: str) -> Text:
 
 
 def shortened(text: str, cells: int) -> str:
-    """Return the text, cut to so many cells with an ellipsis where it is longer."""
+    """Return the text, cut with an ellipsis to `cells` cells if it is longer."""
     return text if cell_len(text) <= cells else f"{set_cell_size(text, cells - 1).rstrip()}…"

@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 def print_lines(lines: Iterable[str]) -> None:
-    """Print; characters that the locale cannot encode become question marks."""
+    """Print the lines; characters that the locale cannot encode become question marks."""
     output = tolerant_stdout()
     output.write("".join(f"{line}\n" for line in lines))
     output.flush()

@@ -14,7 +14,7 @@ from stemdrop.domain.providers import FAL, KIE, LALAL, SELFHOSTED, STEMSPLIT, SU
 _VOCALS = ("vocals", "instrumental")
 _SIX = ("vocals", "drums", "bass", "guitar", "piano", "other")
 _LALAL_STEMS = ("vocals", "drums", "bass", "piano", "electric_guitar", "acoustic_guitar", "other")
-# its wind instruments are no brass section
+# LALAL.AI's wind instruments are no brass section
 _LALAL_INSTRUMENTS = (
     *("Drum Kit", "Bass", "Piano", "Electric Guitar", "Acoustic Guitar"),
     *("Synth", "String Section"),
@@ -84,7 +84,7 @@ CAPABILITIES: dict[str, Capabilities] = {
                 Mode.SPLIT_STEM_ADVANCED: Ability(instruments=_LALAL_INSTRUMENTS),
             }
         ),
-        # each stem costs the song's minutes, what is left of the song nothing
+        # each stem costs the song's minutes; the rest of the song is free
         rates=((Mode.SEPARATE_VOCAL, 1), (Mode.SPLIT_STEM, 6), (Mode.SPLIT_STEM_ADVANCED, 1)),
         takes_url=False,
         takes_upload=True,
@@ -133,7 +133,7 @@ CAPABILITIES: dict[str, Capabilities] = {
 
 
 def sunoapi_name(api_url: str) -> str:
-    """Return the name of the provider at a URL that speaks the contract of sunoapi.org."""
+    """Return the name of the provider at a URL with sunoapi.org's contract: a paid host, or a separator."""
     host = urlsplit(api_url).hostname
     paid = (name for name in (SUNOAPI, KIE) if urlsplit(CAPABILITIES[name].api_url).hostname == host)
     return next(paid, SELFHOSTED)

@@ -1,4 +1,7 @@
-"""`HttpCalls`: one provider's HTTP requests, bounded and counted; a failure says whether it was accepted."""
+"""`HttpCalls`: sends one provider's HTTP requests, with limits, and counts them.
+
+The exception of a failed request says whether the provider may have accepted it.
+"""
 
 import re
 import time
@@ -21,10 +24,10 @@ from stemdrop.observability.metric_definitions import (
 )
 from stemdrop.storage.counters import Counters
 
-# A create call returns at once. A slow gateway gets time, since giving up early may cost twice.
+# Timeouts in seconds. A create call returns at once, but giving up on a slow gateway may cost twice.
 CREATE_TIMEOUT = httpx.Timeout(60, connect=10)
 ASK_TIMEOUT = httpx.Timeout(20, connect=10)
-# For 20 MB over a slow uplink; the time is per write, not for the whole.
+# For 20 MB over a slow uplink; the time is for each write, not for the whole upload.
 UPLOAD_TIMEOUT = httpx.Timeout(120, connect=10)
 MAX_ANSWER_BYTES = 1024 * 1024
 
@@ -84,12 +87,12 @@ class HttpCalls:
         return found
 
     def note_balance(self, credits: float) -> None:
-        """Note what is left of the account, for `/metrics` and `stemdrop status`."""
+        """Record the balance of the account, for `/metrics` and `stemdrop status`."""
         self._counters.set_gauge(CREDITS_LEFT, credits, self._provider)
         self._counters.set_gauge(CREDITS_SEEN, time.time(), self._provider)
 
     async def put(self, url: str, content: AsyncIterator[bytes], size_bytes: int, media_type: str) -> None:
-        """Upload a song to a storage, whose signed URL stands for a key. Raises as `ask`.
+        """Upload a song to a storage by a signed URL, which needs no key. Raises as `ask`.
 
         A refusal counts as a lost answer: uploads are free, so that they may be repeated.
         """
@@ -134,7 +137,7 @@ class HttpCalls:
 def retry_after_s(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> float | None:
     """Return the pause in seconds that `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3).
 
-    The names in `headers` are in lower case, or those of httpx. `None`: there is no readable one.
+    The names in `headers` are in lower case, or those of httpx. `None`: the header is missing or unreadable.
     """
     value = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):
@@ -147,8 +150,10 @@ def retry_after_s(headers: Mapping[str, str], clock: Callable[[], float] = time.
 
 
 async def of_length(content: AsyncIterator[bytes], size_bytes: int) -> AsyncIterator[bytes]:
-    """Pass on the parts of an upload; raise `AnswerLost` if they are not as long together as was announced,
-    for which the HTTP library has only an unspecific exception."""
+    """Pass on the parts of an upload. Raises `AnswerLost` if their total length is not `size_bytes`.
+
+    The HTTP library has only an unspecific exception for that.
+    """
     sent = 0
     async for chunk in content:
         sent += len(chunk)

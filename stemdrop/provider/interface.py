@@ -1,4 +1,4 @@
-"""The interface of every separation provider. Outside this package no provider's spelling is known."""
+"""The interface of every separation provider. Code outside this package knows no provider's spellings."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from stemdrop.domain.results import Result
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One create call. `call_id` names it: where there are idempotency keys, the same one orders once.
+    """One create call. `call_id` names it, and is the idempotency key for providers that honour one.
 
-    `is_repeated`: it was made before, and its answer was lost. `source` is a URL, or what `upload` returned.
-    `callback_url` is empty where results are polled. `file_format` and `max_file_bytes` are wishes for the
-    stems, for a provider that offers the choice.
+    `is_repeated`: the call was made before, and its answer was lost. `source` is a URL, or what `upload`
+    returned. `callback_url` is empty where results are polled. `file_format` and `max_file_bytes` are wishes
+    for the stems, for a provider that offers the choice.
     """
 
     call_id: str
@@ -32,7 +32,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The answer to a poll: the result, if there is one, and the progress in percent, if it is told."""
+    """The answer to a poll: the result, if there is one, and the progress in percent, if reported."""
 
     result: Result | None = None
     progress: int | None = None
@@ -60,12 +60,12 @@ class Provider(Protocol):
     async def read_callback(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
         """Verify a callback and return task id and result. Raises `ForgedRequest` or `BadContract`.
 
-        Raises also `SeparationError` if the provider has to be asked for that and does not answer. The names
+        Raises also `SeparationError` if the provider must be asked for it and does not answer. The names
         in `headers` are in lower case; `body` is unchanged, since signatures cover it.
         """
 
     async def balance(self) -> float | None:
-        """Return what is left of the account, in the provider's own unit; `None` where it does not tell."""
+        """Return the balance of the account in the provider's own unit; `None` if it is not told."""
 
     async def abilities(self) -> Abilities | None:
-        """Return what it says that it can do, with its prices in credits; `None`: its table row holds."""
+        """Return the abilities that the API reports, with prices in credits; `None`: `CAPABILITIES` holds."""

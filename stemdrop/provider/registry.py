@@ -1,7 +1,7 @@
-"""`Providers`: the separation providers that the settings name, and which task is whose.
+"""`Providers`: the separation providers that the settings name, and the provider of each task.
 
-A task id is stored with the name of its provider before it (`lalal:1234`), so that no two providers' tasks
-are taken for each other. The API at SEPARATION_API_URL has no such prefix.
+A task id is stored with its provider's name as prefix (`lalal:1234`), so that the tasks of two providers are
+not mistaken for each other. The API at SEPARATION_API_URL has no such prefix.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ _PREFIXES = tuple(f"{name}:" for name in (STEMSPLIT, LALAL, FAL, SELFHOSTED))
 
 
 class Providers:
-    """The providers by name; `order` are those that are asked, in order of preference.
+    """The providers by name; `order` names those that get orders, in order of preference.
 
     A provider that has a key but is not in the order is only asked for the results of its tasks.
     `first` is the name of the API at SEPARATION_API_URL.
@@ -50,15 +50,15 @@ class Providers:
         return [self._known[name] for name in self.order]
 
     def path(self, name: str) -> str:
-        """Return the part of a callback's path that names the provider; empty for the first contract."""
+        """Return the part of a callback's path that names the provider; empty for the first API."""
         return "" if name == self._first else name
 
     def named_by(self, path: str) -> str | None:
-        """The reverse of `path`; `None` for a provider that is not known."""
+        """Return the name of the provider with this `path`; `None` if there is none."""
         return self._first if not path else path if path in self._known and path != self._first else None
 
     def qualified(self, name: str, task_id: str) -> str:
-        """Return the task id as it is stored. Raises `BadContract` if it could be taken for another's."""
+        """Return the task id as it is stored. Raises `BadContract` if it has another provider's prefix."""
         if name != self._first:
             return f"{name}:{task_id}"
         if task_id.startswith(_PREFIXES):
@@ -75,13 +75,13 @@ class Providers:
         return provider.capabilities if provider else None
 
     def calls_back(self, task_id: str) -> bool:
-        """Whether the provider of a stored task id sends callbacks, where we have a public URL."""
+        """Whether the provider of a stored task id sends callbacks (True if unknown), given a public URL."""
         works = self.capabilities(task_id)
         return works is None or works.has_callbacks
 
     @property
     def all_call_back(self) -> bool:
-        """Whether each provider that is asked sends callbacks, where we have a public URL."""
+        """Whether each provider that is asked sends callbacks if we have a public URL."""
         return all(provider.capabilities.has_callbacks for provider in self.asked)
 
     async def fetch(self, task_id: str) -> Report:
@@ -135,7 +135,7 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Count
 def first_name(settings: Settings) -> str:
     """Return the name of the API at SEPARATION_API_URL."""
     name = sunoapi_name(settings.separation_api_url)
-    # a second own separator needs another name
+    # then `selfhosted` is the name of the separator at SELFHOSTED_API_URL
     return SUNOAPI if SELFHOSTED in settings.providers and name == SELFHOSTED else name
 
 
@@ -146,16 +146,16 @@ def provider_order(settings: Settings) -> list[str]:
 
 
 def provider_labels(settings: Settings) -> dict[str, str]:
-    """Return how the metrics of the API calls of each provider that is asked name it.
+    """Return the label of each provider that is asked, as in the metrics of API calls.
 
-    The name is empty for the API at SEPARATION_API_URL (`metric_definitions.API`).
+    The label is empty for the API at SEPARATION_API_URL (`metric_definitions.API`).
     """
     first = first_name(settings)
     return {name: "" if name == first else name for name in provider_order(settings)}
 
 
 def provider_titles(settings: Settings) -> dict[str, str]:
-    """Return the title of each provider that is asked; none if that is only the API at SEPARATION_API_URL."""
+    """Return the title of each provider that is asked; empty if only that at SEPARATION_API_URL is asked."""
     labels = provider_labels(settings)
     return {name: CAPABILITIES[name].title for name in labels} if any(labels.values()) else {}
 
@@ -172,7 +172,7 @@ def build_abilities_cache(settings: Settings, redis: Redis) -> AbilitiesCache:
         LALAL: settings.lalal_credits_per_minute,
         FAL: settings.fal_credits_per_minute,
     }
-    # the servers that say themselves what they can do
+    # the servers that report their own abilities
     urls = {first_name(settings): settings.separation_api_url}
     if SELFHOSTED in settings.providers:
         urls[SELFHOSTED] = settings.selfhosted_api_url

@@ -1,4 +1,4 @@
-"""Quotes the URLs of stems, whose file names contain the songs' titles as they are."""
+"""Quotes the URLs of stems, whose file names may contain the songs' titles unquoted."""
 
 import re
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -9,7 +9,7 @@ _SOUND = r"\.(?:mp3|wav|flac|m4a|aac|ogg|opus|aiff?|mp4|webm|zip)"
 # A query begins after a file name; before that, `?` belongs to the name.
 _QUERY = re.compile(rf"{_SOUND}\?", re.IGNORECASE)
 _ENDS_AS_SOUND = re.compile(rf"{_SOUND}(?=$|#)", re.IGNORECASE)
-# A URL that stays as it is.
+# A URL that needs no quoting.
 _PLAIN = re.compile(r"https?://[\w.-]+(?::\d+)?(?:/[\w.~-]+)*/?", re.ASCII)
 _FIELD = re.compile(r"[\w.\-\[\]%]+=")
 _IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|svg|avif)$", re.IGNORECASE)
@@ -17,7 +17,7 @@ _SAFE = "/:@!$&'()*+,;=~%-._"
 
 
 def stem_url(value: object) -> str:
-    """Return the URL, quoted where needed (some have spaces, `#`, `?`); an empty text for anything else."""
+    """Return a URL, quoted where needed (some have spaces, `#`, `?`); an empty text for anything else."""
     if not isinstance(value, str) or not 0 < len(url := value.strip()) <= MAX_URL:
         return ""
     return url if _PLAIN.fullmatch(url) else _quoted(url)

@@ -1,16 +1,18 @@
-"""Checks where a provider has a song uploaded to: a signed URL of its storage, which its answer names."""
+"""Checks the URL for an upload that a provider's answer names: a signed URL of its storage."""
 
 import ipaddress
 
 import httpx
 
-# Longer than signed URLs are, with the tokens that some storages put into them.
+# Longer than any signed URL, with the tokens that some storages put into it.
 MAX_UPLOAD_URL = 8192
 
 
 def upload_url(value: object, api_url: str) -> str:
-    """Return the URL unchanged, since it is signed; an empty text for one that is neither public nor at the
-    API's own origin, or not HTTPS."""
+    """Return the URL unchanged, since it is signed, if it is public with HTTPS or at the API's own origin.
+
+    Returns an empty text for anything else.
+    """
     try:
         url = httpx.URL(value) if isinstance(value, str) and len(value) <= MAX_UPLOAD_URL else httpx.URL("")
     except (httpx.InvalidURL, ValueError):

@@ -1,4 +1,4 @@
-"""`AbilitiesRefresh`: asks the providers what they can do, so that only that is offered."""
+"""`AbilitiesRefresh`: asks the providers what they can do, so that users are offered nothing else."""
 
 import asyncio
 import logging
@@ -11,20 +11,20 @@ from stemdrop.storage.abilities import AbilitiesCache
 
 log = logging.getLogger(__name__)
 
-# A provider that is away must not delay the start of the bot.
+# A provider that does not answer must not delay the start of the bot.
 PATIENCE_S = 3.0
 
 
 @dataclass
 class AbilitiesRefresh:
-    """Run at the start of the bot and by one worker periodically."""
+    """Stores the providers' abilities; run at the start of the bot and periodically by one worker."""
 
     providers: Providers
     cache: AbilitiesCache
     _last_errors: dict[str, str] = field(init=False, default_factory=dict)
 
     async def run(self) -> None:
-        """Ask each once; without an answer the last one holds. Raises `StoreUnavailable`."""
+        """Ask each provider once; if it does not answer, its last answer stays. Raises `StoreUnavailable`."""
         await asyncio.gather(*map(self._ask, self.providers.asked))
 
     async def _ask(self, provider: Provider) -> None:
@@ -33,7 +33,7 @@ class AbilitiesRefresh:
                 abilities = await provider.abilities()
         except (Refused, SeparationError, BadContract, TimeoutError) as error:
             why = str(error) or "no answer in time"
-            if why != self._last_errors.get(provider.name):  # not once a minute for ever
+            if why != self._last_errors.get(provider.name):  # a lasting failure is not logged once a minute
                 log.info("the abilities of %s are as before: %s", provider.capabilities.title, why)
             self._last_errors[provider.name] = why
             return

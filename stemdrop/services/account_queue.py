@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 
 class AccountQueue:
-    """Starts queued jobs; recovery calls it for queues whose job ended without a call."""
+    """Starts queued jobs. Recovery calls `next` for a job whose end was not followed by such a call."""
 
     def __init__(self, store: JobStore, engine: Engine) -> None:
         self._store = store

@@ -1,4 +1,4 @@
-"""`AdminAlerts`: messages to the admins about what only an operator can fix, at most once a day each."""
+"""`AdminAlerts`: messages to the admins about problems that only an operator can fix, each once a day."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 # An alert is repeated after this time, if its reason persists.
 REPEAT_AFTER_S = 24 * 3600
-# The price of two songs in all stems: below it the admins are alerted.
+# The admins are alerted below this balance, which is the price of two songs in all stems.
 LOW_CREDITS = 100
-# A provider that has failed for so long is worth an alert.
+# The admins are alerted when a provider has failed for longer than this.
 LONG_FAILING_S = 1800
 
 _OF_CODE = {
@@ -30,8 +30,8 @@ _OF_CODE = {
 class AdminAlerts:
     """Alerts the admins in their chats; an alert that cannot be sent is in the log.
 
-    `titles` are those of the providers, by name. With them each alert says whose it is, and the answers of
-    one provider do not end the alerts of another.
+    `titles` are those of the providers, by name. With titles each alert names its provider, and the answers
+    of one provider do not end the alerts of another.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class AdminAlerts:
     async def credits_left(
         self, credits: float, provider: str = "", few: float = LOW_CREDITS, unit: str = ""
     ) -> None:
-        """Alert the admins if few credits are left. An answer shows that the key is accepted."""
+        """Alert the admins if few credits are left, and end the alert of a refused key."""
         await self._clear(provider, "alert.key")
         if credits < few:
             await self._alert(
@@ -64,7 +64,7 @@ class AdminAlerts:
         await self._clear(provider, "alert.credits_low", "alert.credits_out")
 
     async def failing(self, provider: str, for_s: float) -> None:
-        """Alert the admins if this provider has failed for long (0: it works) and others are asked."""
+        """Alert the admins if a provider has failed for long (`for_s` 0: it works) while others are asked."""
         if len(self._titles) > 1 and for_s > LONG_FAILING_S:
             await self._alert("alert_at.failing", provider)
         elif not for_s:

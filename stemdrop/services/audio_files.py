@@ -1,4 +1,4 @@
-"""What an audio file of unknown origin holds, and how long it sounds."""
+"""Inspects audio files of unknown origin: their container, and how long they sound."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,29 +16,30 @@ from av.stream import Disposition
 
 from stemdrop.domain.audio_types import SAFE_DEMUXERS, SIGNATURE_BYTES, AudioFormat, format_of
 
-# Broken packets are common at the start of cut files; so many without a frame are no song.
+# Broken packets are common at the start of cut files; more than this without a frame are no song.
 _MAX_SILENT_PACKETS = 200
 # The file is opened again for each track: hundreds of tracks in a small file would take minutes.
 _MAX_TRACKS = 16
 # A longer step between two packets, or one back, is no sound: another recording begins.
 _MAX_STEP_S = 60
-# Of all tracks, read in seconds. A 2 GB file may hold hundreds of millions; AAC of one million lasts 6 hours.
+# The most packets that are read, of all tracks together, which takes seconds: a 2 GB file may hold hundreds
+# of millions. One million packets of AAC last 6 hours.
 MAX_PACKETS = 1_000_000
-# Longer than any song: a few megabytes of nothing can be days.
+# Longer than any song: a few megabytes of silence can last for days.
 _MAX_COUNTED_S = 4 * 3600
 # Demuxers with one timeline, whose last packet tells the length.
 _ONE_TIMELINE = frozenset({"mp3", "flac", "wav"})
-# To find it in an MP3, FFmpeg reads the headers of all frames.
+# In larger files the last packet is not sought: in an MP3, FFmpeg reads all frame headers to find it.
 _MAX_SOUGHT_BYTES = 64 * 1024 * 1024
-# The header and the last packet may differ by so much; otherwise all packets are read.
+# If the header and the last packet differ by more in length, all packets are read.
 _AGREEMENT_S = 1
-# In 5 MB of a WAV file FFmpeg would look for DTS. All other formats are left to its own limit.
+# FFmpeg would look for DTS in 5 MB of a WAV file. For other formats its own limit stays.
 _WAV_PROBE = {"probesize": "16384"}
 
 
 @dataclass(frozen=True, slots=True)
 class AudioContent:
-    """`demuxers` are FFmpeg's names of the container (`matroska,webm`); a cover is no picture."""
+    """The content of a file. `demuxers` names the container (`matroska,webm`); a cover is no picture."""
 
     demuxers: str
     has_picture: bool
@@ -46,11 +47,11 @@ class AudioContent:
 
 
 def inspect(path: Path, max_packets: int = MAX_PACKETS) -> AudioContent | None:
-    """Return the content of a file by its first track with sound; `None` without one. Blocking.
+    """Return the content of a file by its first track with sound; `None` if there is none. Blocking.
 
-    Decodes only the first frame: the length is that of the packets' timestamps, since headers, and estimates
-    by the bit rate, are often wrong. Reads all packets, unless the last one agrees with the header. Packets
-    beyond `max_packets` do not count.
+    Only the first frame is decoded. The length comes from the packets' timestamps, since headers and
+    estimates by the bit rate are often wrong. All packets are read, unless the last one agrees with the
+    header. Packets beyond `max_packets` do not count.
     """
     try:
         tracks, number, budget = 1, 0, iter(range(max_packets))

@@ -1,4 +1,4 @@
-"""Room on the disk for songs and stems: temporary folders, and whether enough is free to use one."""
+"""Temporary folders for songs and stems, and the check that their disk has enough room."""
 
 import os
 import shutil
@@ -10,12 +10,12 @@ from pathlib import Path
 from stemdrop.errors import TryLater
 
 PREFIX = "stemdrop-"
-# The stems of the jobs that a worker delivers at once.
+# Room for the stems of the jobs that a worker delivers at once.
 WORKER_MIN_FREE_BYTES = 512 * 1024 * 1024
-# Eight songs of 20 MB, the most that a bot downloads at once from Telegram's public server. The bot of
-# docker-compose.yml has twice as much, since it is needed once more before the last of them begins.
+# Room for eight songs of 20 MB, the most that a bot downloads at once from Telegram's public server. The bot
+# of docker-compose.yml has twice as much, since this much must be free before the eighth download begins.
 BOT_MIN_FREE_BYTES = 160 * 1024 * 1024
-# When a task that found too little room is run again.
+# After this time a task that found too little room is run again.
 NO_ROOM_AGAIN_S = 60
 
 
@@ -44,6 +44,6 @@ def shortage(min_free_bytes: int) -> str:
 
 
 def temp_root() -> str:
-    """Return the folder that TMPDIR names: Python uses another one without a word when that disk is full."""
+    """Return the folder that TMPDIR names, even when its disk is full: Python would silently use another."""
     named = os.environ.get("TMPDIR", "")
     return named if Path(named).is_dir() and named else tempfile.gettempdir()

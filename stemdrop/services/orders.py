@@ -1,6 +1,6 @@
 """`Orders`: everything that starts, repeats or cancels a job.
 
-A tap that comes twice, or is handled again after a crash, orders once.
+A tap that comes twice, or is handled again after a crash, orders only once.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ from stemdrop.tasks.engine import Engine, Task
 log = logging.getLogger(__name__)
 
 _TASKS = {Picked.STARTED: Task.SUBMIT, Picked.SHARED: Task.DELIVER}
-# The longest time that a person who has tapped waits for the separation API.
+# The longest time that a user who has tapped waits for the separation API.
 POLL_WAIT_S = 5.0
 _UNKNOWN = Tapped()
 _NOT_OFFERED = "tap.not_offered"
@@ -59,8 +59,8 @@ class Orders:
     ) -> Ordered:
         """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
 
-        With `starts_at` (see `Job`) only if its user has not undone that. With `at_most` only if its
-        call costs no more credits. With `is_unlimited` the credits are counted for no account.
+        With `starts_at` (see `Job`), the job is picked only if its user has not undone that start; with
+        `at_most`, only if its call costs no more credits. With `is_unlimited` the account pays nothing.
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
@@ -101,7 +101,7 @@ class Orders:
         return Ordered(job.id, None if await self.store.undo(job.id) else "tap.too_late")
 
     async def over_limit(self, account: int, price: int) -> Allowance | None:
-        """Return the account's day if less than `price` is left of it."""
+        """Return the account's allowance if less than `price` is left of it today."""
         limit = await self.users.limit(account)
         allowance = replace(await self.store.allowance(account, limit), price=price)
         return allowance if limit and price > allowance.left else None
@@ -129,7 +129,7 @@ class Orders:
     async def ask_again(self, job: Job, tapped: Tapped, *, at_most: int | None = None) -> Ordered:
         """Make one more create call for a job whose last one has lost its answer; idempotent per tap.
 
-        With `at_most` only if it costs no more credits.
+        With `at_most`, the call is made only if it costs no more credits.
         """
         is_known = job.asked_again_by == tapped.id
         abilities = await self.abilities.get(job.source.duration_s, job.asked_before)
@@ -170,24 +170,24 @@ class Orders:
         return replace(ordered, note="ordered")
 
     async def _order(self, make: Callable[[], Awaitable[Job]], choice: Choice, **options: Any) -> Ordered:
-        """Pick for the job that `make` creates or finds; a pick that is refused leaves no job."""
+        """Pick for the job that `make` creates or finds; if the pick is refused, delete that job."""
         while True:
             new = await make()
             ordered = await self.pick(new, *choice, **options)
             if ordered.over or ordered.note in (_NOT_OFFERED, DEARER):
-                # unless another tap, an admin's for example, has picked for it meanwhile
+                # unless another tap, for example an admin's, has picked for this job meanwhile
                 await self.store.forget(new.id, only_in=JobState.CHOOSING)
                 return ordered
             if await self.store.get(new.id):
                 return ordered
-            # another tap, which exceeded the day, has just deleted the job
+            # another tap, whose pick was refused, has just deleted the job
 
     async def choose_again(self, job: Job, tapped: Tapped = _UNKNOWN) -> Job:
         """Return a new job for the song of a job that has ended; it waits for the choice of an instrument."""
         return await self._new(job, f"choose:{job.id}", _chosen_at, tapped)
 
     async def resend(self, job: Job, tapped: Tapped = _UNKNOWN) -> Ordered:
-        """Send all stems of a delivered job again, from what Telegram keeps."""
+        """Send all stems of a delivered job again, from Telegram's copies."""
         sent = await self.store.sent(job.id)
         stems = [CachedStem(key, it.kind, it.file_id, it.title) for key, it in sent.items() if it.file_id]
         if job.result is None or job.mode is None or not stems:
@@ -211,7 +211,7 @@ class Orders:
 
     async def cancel(self, job: Job, by: str = "") -> bool:
         """Cancel a job that has no result yet. False: it is too late. `by`: see `Job.cancelled_by`."""
-        # a tap that is handled again finds the job cancelled by itself
+        # a tap that is handled again finds the job that it cancelled
         if job.state is not JobState.CANCELLED and not await self.store.cancel(job.id, by):
             return False
         log.info("job %s: cancelled by its user", job.id)
@@ -219,7 +219,7 @@ class Orders:
         return True
 
     async def resume(self, job: Job) -> Ordered:
-        """Take a cancelled job up again: its call, or its result, which are paid for, or the choice."""
+        """Resume a cancelled job at its call or result, which are paid for, or else at the choice of mode."""
         state = await self.store.resume(job.id)
         log.info("job %s: its user takes it up again: %s", job.id, state)
         if state in (JobState.SUBMITTING, JobState.DELIVERING):
@@ -262,9 +262,10 @@ class Orders:
         *,
         message_id: int = 0,
     ) -> Job:
-        """Create a job for the same song, unless `once` has created one that had not ended at the tap.
+        """Create a job for the same song, or return the job that `once` made if the tap means that one.
 
-        `over_at` returns when a job stopped being what the tap asks for (Unix seconds; infinity: not yet).
+        `over_at` returns when a job stopped being what the tap asks for (Unix seconds; infinity: not yet): a
+        later tap means a new job.
         """
         new = replace(job.again(), ordered_by=tapped.id, message_id=message_id)
         number = 0

@@ -12,9 +12,9 @@ from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
-# Of one user; more are refused until one of them has ended.
+# The most open remixes of one user; more are refused until one of them has ended.
 MAX_OPEN_REMIXES = 10
-# Two taps within this time are one.
+# Two equal orders within this time count as one.
 QUICK_TAPS_S = 2.0
 
 
@@ -36,7 +36,7 @@ class Remixing:
     ) -> Remix | None:
         """Order a remix, or a practice pack, of a delivered job; `None`: the user has too many open ones.
 
-        `by` names the tap or the request: the same one orders once. Raises `StoreUnavailable`.
+        `by` names the tap or the request; repeating it orders nothing more. Raises `StoreUnavailable`.
         """
         remix = Remix(_id(user_id, by), job.id, user_id, tuple(recipes), is_archive, language)
         if not await self._remixes.add(remix, MAX_OPEN_REMIXES):
@@ -55,7 +55,7 @@ class Remixing:
         language: str,
         is_archive: bool = False,
     ) -> Remix | None:
-        """Order as `order`, but not again what the user has ordered and not got, or got a moment ago."""
+        """Order as `order`; return an equal order that is open or was made a moment ago instead."""
         wanted = Remix(_id(user_id, by), job.id, user_id, tuple(recipes), is_archive)
         first = await self._remixes.first_order(wanted, by)
         earlier = await self._remixes.get(_id(user_id, first))
@@ -64,7 +64,7 @@ class Remixing:
         return await self.order(job, user_id, recipes, by=first, language=language, is_archive=is_archive)
 
     def _is_same(self, earlier: Remix) -> bool:
-        """Whether a user who orders the same again has only tapped twice."""
+        """Whether an equal order after this one is only a repeated tap."""
         is_quick = self._clock() - earlier.created_at < QUICK_TAPS_S
         return earlier.state in OPEN_REMIXES or (earlier.state is RemixState.SENT and is_quick)
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 # A success without stems fails after this time even if the separation API has not answered since.
 GIVE_UP_S = 900
-# The progress of a task whose stems have not come.
+# The most progress that is shown of a task whose stems have not come.
 MOST_PERCENT = 99
 
 
@@ -30,7 +30,7 @@ class ResultPolling:
     ask_again_s: float = 30
 
     async def ask(self, job: Job) -> Receipt | None:
-        """Poll the task and store its result, which orders its delivery; `None`: there is none yet."""
+        """Poll the job's task, store its result and order the delivery; `None`: there is no result yet."""
         await self.store.set(job.id, polled_at=self.clock())
         try:
             report = await self.providers.fetch(job.task_id)
@@ -54,7 +54,7 @@ class ResultPolling:
         """Return a success without stems once the detail endpoint has said twice that there are none.
 
         The second call is made `ask_again_s` after the first: the URLs may come later than the success.
-        Raises `TryLater` until then, and when stems have come.
+        Raises `TryLater` until then, and if stems have come.
         """
         now = self.clock()
         if job.found_empty_at and (wait_s := job.found_empty_at + self.ask_again_s - now) > 0:

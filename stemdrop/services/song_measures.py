@@ -1,4 +1,4 @@
-"""`SongMeasures`: what was measured of a song's whole stems. A worker measures them when first asked."""
+"""`SongMeasures`: the measures of a song's whole stems, which a worker takes when first asked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from stemdrop.storage.stem_cache import StemCache
 from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import Engine, Task
 
-# Where the stems are gone, each try asks Telegram and the provider for all of them.
+# If the stems are gone, each try asks Telegram and the provider for all of them.
 _AGAIN_S = 30
 
 
@@ -35,7 +35,7 @@ class SongMeasures:
         if job.mode is None:
             return Measures(job.facts)
         cached = await self._stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
-        if cached is None:  # nothing could be kept
+        if cached is None:  # the stems are not cached
             return Measures(job.facts)
         if cached.is_measured:
             return Measures(cached.facts, cached.peaks)

@@ -1,4 +1,4 @@
-"""Finds out, before anything is paid, whether stems could be downloaded from where they are known to be."""
+"""Checks, before anything is paid, whether stems could be downloaded from their known host."""
 
 import asyncio
 import ipaddress

@@ -1,4 +1,4 @@
-"""Taps on *Undo*, which count from the moment in which they arrive."""
+"""Taps on *Undo*, which take effect when they arrive and not when they are handled."""
 
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.storage.job_store import JobStore
@@ -7,8 +7,8 @@ from stemdrop.storage.job_store import JobStore
 async def undo_at_once(store: JobStore, update: object) -> None:
     """Undo the start of a job if the update is a tap that asks for it. Raises `StoreUnavailable`.
 
-    It is called before Telegram is told that the update has arrived: its handling may come after the seconds
-    in which the job can be undone.
+    Call it before Telegram is told that the update has arrived: the update may be handled only after the
+    seconds in which the job can be undone.
     """
     query = update.get("callback_query") if isinstance(update, dict) else None
     data = query.get("data") if isinstance(query, dict) else None

@@ -1,4 +1,4 @@
-"""Reads the settings from the environment and `.env`, and reports all that is wrong in them at once."""
+"""Reads the settings from the environment and `.env`, and reports all errors in them at once."""
 
 import codecs
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ _ORDER = {
     )
 }
 _MISSING = "{} is missing: set it in the environment or in .env"
-# The key that is taken where one is empty.
+# The setting of a key → the setting that is used if it is empty.
 _SHARED_KEY = {"selfhosted_api_key": "separation_api_key"}
-# What is valid, by pydantic's type of error.
+# pydantic's type of error → what is valid.
 _WORDS = {
     "int_parsing": "must be a whole number",
     "int_from_float": "must be a whole number",
@@ -50,7 +50,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> S
     from_file = _read_file(env_file)
     merged = {**from_file, **{key: value for key, value in environ.items() if value}}
     values = {name: (merged.get(name.upper()) or "").strip() for name in Settings.model_fields}
-    for name in ("https_proxy", "http_proxy", "all_proxy", "no_proxy"):  # programs agree on no spelling
+    for name in ("https_proxy", "http_proxy", "all_proxy", "no_proxy"):  # programs use both cases
         values[name] = (environ.get(name) or values[name] or from_file.get(name) or "").strip()
     warnings = unknown_names(from_file, environ, [name.upper() for name in Settings.model_fields])
     problems = []

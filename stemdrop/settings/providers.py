@@ -6,15 +6,15 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 
 from stemdrop.settings.values import ApiKey, OptionalUrl, Providers, Rate, Url
 
-# By the API's host: where sources are uploaded when there is no public URL to fetch them from.
+# Host of the API → where sources are uploaded if there is no public URL from which they can be fetched.
 UPLOAD_URLS = {
     "api.sunoapi.org": "https://sunoapiorg.redpandaai.co",
     "api.kie.ai": "https://kieai.redpandaai.co",
 }
-# By the API's host: where its stems are, in the examples of docs.kie.ai ("Get Vocal Separation Details").
+# Host of the API → host of its stems, in the examples of docs.kie.ai ("Get Vocal Separation Details").
 KNOWN_STEM_HOSTS = dict.fromkeys(UPLOAD_URLS, "file.aiquickdraw.com")
 
-# By the provider's name: the setting of its key.
+# Name of the provider → the setting of its key.
 KEY_SETTINGS = {
     **{"sunoapi": "separation_api_key", "stemsplit": "stemsplit_api_key", "lalal": "lalal_api_key"},
     **{"fal": "fal_api_key", "selfhosted": "selfhosted_api_key"},
@@ -105,11 +105,11 @@ class ProviderSettings(BaseModel):
 
     @property
     def provider_urls(self) -> tuple[str, ...]:
-        """Return where the providers are asked; stems at these origins may be private."""
+        """Return the URLs of the providers' APIs; stems at these origins may be private."""
         urls = (self.separation_api_url, self.stemsplit_api_url, self.lalal_api_url, self.fal_api_url)
         return (*urls, self.selfhosted_api_url) if self.has_second_separator else urls
 
     @property
     def has_second_separator(self) -> bool:
-        """Whether the separator at SELFHOSTED_API_URL is asked, or may have tasks from when it was."""
+        """Whether the separator at SELFHOSTED_API_URL is asked, or may still have tasks."""
         return "selfhosted" in self.providers or bool(self.selfhosted_api_key.get_secret_value())

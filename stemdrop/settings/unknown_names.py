@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
 PROFILES = ("https", "tunnel", "port", "selfhosted", "bigfiles", "sandbox")
-# What docker-compose.yml, docker compose and the other commands read.
+# Other names that docker-compose.yml, docker compose and the other commands read.
 OTHER_NAMES = (
     *("COMPOSE_PROFILES", "COMPOSE_PROJECT_NAME", "COMPOSE_FILE", "STEMDROP_VERSION", "ENV_FILE"),
     *("TUNNEL_TOKEN", "TELEGRAM_API_ID", "TELEGRAM_API_HASH", "SEPARATOR_RUNS", "PRIVATE_PORT"),
     *("SANDBOX_KEY", "SANDBOX_PORT", "ENGINE", "SEPARATOR_EXTRAS", "TMPDIR", "TZ"),
     *("STEMDROP_HEALTH_FILE", "STEMDROP_SHORTEST_RUN_S"),
 )
-# Of `difflib`'s similarity: ADMIN is 0.91 of ADMINS, TELEGRAM_TOKEN 0.88 of TELEGRAM_BOT_TOKEN.
+# The least similarity by `difflib`: ADMIN has 0.91 to ADMINS, TELEGRAM_TOKEN 0.88 to TELEGRAM_BOT_TOKEN.
 _SIMILAR = 0.8
-# The environment holds many names that are not meant for us.
+# It is higher in the environment, which holds many names that are not meant for us.
 _SIMILAR_IN_ENVIRONMENT = 0.9
 
 

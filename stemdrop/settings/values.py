@@ -1,4 +1,4 @@
-"""Types of settings: each reads the text of one value and says what is valid. No error repeats a value."""
+"""Types of settings: each parses the text of one value and says what is valid. No error repeats a value."""
 
 import ipaddress
 import re

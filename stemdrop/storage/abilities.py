@@ -1,4 +1,4 @@
-"""`AbilitiesCache`: what the providers can do, in the order in which they are asked, for all processes."""
+"""`AbilitiesCache`: what the providers can do, stored for all processes, in the order of asking them."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -28,10 +28,10 @@ class _Ranked:
 
 
 class AbilitiesCache:
-    """The abilities of the providers in `order`: what each last said, or else `known` of it.
+    """The abilities of the providers in `order`: what each last reported, or else those in `known`.
 
-    `hosts` names the providers that say themselves what they can do, with the key of the answer. A provider
-    whose circuit is open comes only where no other can do the same. Every method raises `StoreUnavailable`.
+    `hosts` maps providers that report their abilities to the host under which these are stored. A provider
+    whose circuit is open is used only if no other can do the same. Every method raises `StoreUnavailable`.
     """
 
     def __init__(
@@ -49,14 +49,17 @@ class AbilitiesCache:
     async def get(self, duration_s: float = 0, avoid: Collection[str] = ()) -> Abilities:
         """Return what can be ordered now, with the prices of a song of this length (0: not known).
 
-        Each choice is as the first provider of `candidates` does it, or else as one to `avoid`.
+        Each choice is that of the first provider of `candidates`, or else that of a provider to `avoid`.
         """
         return merged([it.abilities.for_song(duration_s) for it in await self._ranked(avoid)])
 
     async def candidates(
         self, mode: Mode, instrument: str, duration_s: float, avoid: Collection[str] = ()
     ) -> list[Candidate]:
-        """Return the providers that can do this, in the order in which they are asked."""
+        """Return the providers that can do this, in the order in which they are asked.
+
+        Those with an open circuit are left out, unless all have one.
+        """
         able = [
             it
             for it in await self._ranked(avoid)
@@ -73,12 +76,12 @@ class AbilitiesCache:
         return self._read(provider, cast(str | None, await self._redis.get(self._key(provider))))
 
     async def put(self, abilities: Abilities, provider: str = "") -> None:
-        """Store what a provider (default: the first) has said."""
+        """Store what a provider (default: the first) has reported."""
         key = self._key(provider or self._order[0])
         await self._redis.set(key, json.dumps(abilities.to_json()))
 
     async def _ranked(self, avoid: Collection[str]) -> list[_Ranked]:
-        """Return all providers, those with an open circuit after the others, and those to avoid last."""
+        """Return all providers: those with an open circuit after the others, and those to avoid last."""
         keys = [*map(self._key, self._order), *map(CIRCUIT_OPEN.format, self._order)]
         stored = cast(list[str | None], await self._redis.mget(keys))
         circuits = stored[len(self._order) :]

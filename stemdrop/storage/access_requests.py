@@ -17,11 +17,11 @@ from stemdrop.storage.keys import (
     REQUESTS_UNSEEN,
 )
 
-# The strangers a day of whom admins are told one by one, and how many may wait.
+# How many strangers a day the admins are told of one by one, and how many may wait.
 SHOWN_A_DAY = 10
 WAITING_MOST = 200
 
-# `asked_by` is the update that asked: handled again, it gets the same answer.
+# `asked_by` is the update that asked: if it is handled again, it gets the same answer.
 _ASK = """
 -- KEYS: request, requests, number of the day
 -- ARGV: id, now, update, lifetime, most that are shown, most that wait, name, username, language,
@@ -100,9 +100,9 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """A stranger, or a chat whose id is negative. `messages`: admin id → the message that asks that admin.
+    """A request of a stranger or chat (negative id). `messages`: admin id → the message that asks this admin.
 
-    `song` is the number of the stranger's last message with a song, `song_update` its update's; 0: none.
+    `song` is the id of the stranger's last message with a song, `song_update` that of its update; 0: none.
     """
 
     id: int
@@ -119,7 +119,7 @@ class AccessRequest:
 
 class AccessRequests(RedisStore):
     async def ask(self, request: AccessRequest, once: str, now: float) -> Asked:
-        """Store a request; one stranger asks once a day, and not after a refusal. Idempotent for `once`."""
+        """Store a request; a stranger asks once a day, and not after a refusal. Idempotent for `once`."""
         day = datetime.fromtimestamp(now, UTC).date().isoformat()
         keys = [REQUEST.format(request.id), REQUESTS, REQUESTS_OF_DAY.format(day)]
         limits = [REQUEST_LIFETIME_S, SHOWN_A_DAY, WAITING_MOST]
@@ -130,7 +130,7 @@ class AccessRequests(RedisStore):
     async def decide(
         self, stranger_id: int, decision: Decision, once: str, admin_id: int, *, overrules: bool = False
     ) -> bool:
-        """Let a stranger in or refuse them; False if that was decided before, and not by `once`."""
+        """Let a stranger in or refuse them; False if that was decided before, by another tap."""
         lifetime_s = REFUSAL_LIFETIME_S if decision is Decision.REFUSED else DAY_S
         keys = [REQUEST.format(stranger_id), REQUESTS, ALLOWED]
         args = [stranger_id, decision, once, admin_id, lifetime_s, int(overrules)]
@@ -154,7 +154,7 @@ class AccessRequests(RedisStore):
         )
 
     async def waiting(self, now: float) -> list[int]:
-        """Return the ids of those who wait, the last who asked first."""
+        """Return the ids of the strangers who wait, the latest request first."""
         await self._redis.zremrangebyscore(REQUESTS, 0, now - REQUEST_LIFETIME_S)
         return [int(str(found)) for found in await self._redis.zrevrange(REQUESTS, 0, -1)]
 
@@ -178,5 +178,5 @@ class AccessRequests(RedisStore):
         await self._redis.srem(REQUESTS_UNSEEN.format(admin_id), str(stranger_id))
 
     async def forget(self, stranger_id: int) -> None:
-        """Delete a stranger's name and language; a refusal stays."""
+        """Delete the personal fields of a stranger's request; a refusal stays."""
         await run_script(self._redis, _FORGET, [REQUEST.format(stranger_id), REQUESTS], [stranger_id])

@@ -1,4 +1,4 @@
-"""`Albums`: songs that were sent together, from the first that is seen until each has its job."""
+"""`Albums`: songs that were sent together, from the first one that arrives until each has its job."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -12,13 +12,13 @@ from stemdrop.storage.keys import ALBUM, ALBUM_LIFETIME_S, ALBUMS_OF
 
 @dataclass(frozen=True, slots=True)
 class AlbumFile:
-    """One file of an album; in the end it has a job or is refused, for a reason in its sender's language.
+    """One file of an album; in the end it has a job, or a `refusal` in its sender's language.
 
-    `song` becomes the job; of a file that is no song it has only the place and the title.
+    `song` becomes the job; for a file that is no song, it holds only the place and the title.
     """
 
     song: Job
-    post: str  # names the message, and its automatic copy likewise
+    post: str  # identifies the message; its automatic copy has the same
     job_id: str = ""
     refusal: str = ""
 
@@ -41,7 +41,7 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class AlbumOrder:
-    """The songs for which a tap has picked a choice; a tap that is handled again goes on with them.
+    """The songs for which a tap has picked a mode; a tap that is handled again goes on with them.
 
     `prices` maps each job's id to the credits that its user has agreed to; earlier versions stored none.
     """
@@ -57,8 +57,8 @@ class AlbumOrder:
 class Album:
     """The files seen so far, in the order in which they were sent.
 
-    `message_id` is that of its menu; once it is closed, each song that still comes gets its own menu. So many
-    refusals as `told` are in the chat.
+    `message_id` is that of its menu; after the menu is closed, each song that still comes gets its own menu.
+    `told` counts the refusals that are in the chat.
     """
 
     files: list[AlbumFile]
@@ -95,7 +95,7 @@ class Albums(RedisStore):
             await pipeline.execute()
 
     async def ask(self, key: str, asker: Asker | None) -> Asker | None:
-        """Store the first asker of the album, and return that one."""
+        """Store the asker if the album has none yet; return the stored one."""
         if asker:
             async with self._redis.pipeline() as pipeline:
                 pipeline.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
@@ -108,7 +108,7 @@ class Albums(RedisStore):
         return Asker(**json.loads(stored)) if stored else None
 
     async def claim(self, post: str, key: str) -> bool:
-        """Let this album be the one whose first file is `post`. False: it is another one."""
+        """Reserve `post` for this album. False: another album, its copy, has reserved it."""
         holder = ALBUM.format(f"of:{post}")
         if await self._redis.set(holder, key, ex=ALBUM_LIFETIME_S, nx=True):
             return True
@@ -131,7 +131,7 @@ class Albums(RedisStore):
         )
 
     async def end(self, key: str, message_id: int, *, job_id: str = "", refusal: str = "") -> None:
-        """Note the file's job, or why it is refused."""
+        """Note the job of the file in this message, or why it is refused."""
         await self._set(key, {f"end:{message_id}": json.dumps({"job_id": job_id, "refusal": refusal})})
 
     async def note_menu(self, key: str, message_id: int) -> None:

@@ -1,4 +1,4 @@
-"""The create call at the provider, and what comes of it: no answer, a refusal, a task, a result."""
+"""The scripts of a create call and of its outcomes: no answer, a refusal, a task, a result."""
 
 from stemdrop.storage.task_scripts import ADD_TASK
 
@@ -205,7 +205,7 @@ end
 return is_kept and 'repeated' or 'stored'
 """
 
-# Run before the prelude, which takes longer than this. KEYS and ARGV: those of RECEIVE_AND_DELIVER
+# This part runs before the prelude, which takes longer. KEYS and ARGV are those of RECEIVE_AND_DELIVER.
 KNOWN_RESULT = """
 do
   local stored = redis.call('HMGET', KEYS[1], 'chat_id', 'task_id', 'result', 'charge', 'state')

@@ -1,4 +1,4 @@
-"""`CallSteps`: the steps of a job's create calls, each one script, and how a script is run."""
+"""`CallSteps`: the steps of a job's create calls, of which each is one script."""
 
 import secrets
 from functools import cache
@@ -18,7 +18,7 @@ from stemdrop.storage.task_scripts import addition
 
 
 class CallSteps(JobLists):
-    """Every method raises `StoreUnavailable`."""
+    """The steps of create calls. Every method raises `StoreUnavailable`."""
 
     async def set(self, job_id: str, **changes: object) -> None:
         """Write attributes that no two processes write at once (a message's id, a poll's time)."""
@@ -40,19 +40,18 @@ class CallSteps(JobLists):
     async def not_accepted(
         self, job: Job, call: str = "", *, code: str = "", avoid: str = "", told: str = ""
     ) -> None:
-        """Note that this create call (default: the last) certainly came to nothing: it may be made again.
+        """Note that this create call (default: the last) was certainly not accepted: it may be made again.
 
-        `code` is that of the refusal, and `told` what the job fails with where all refuse; `avoid` is the
-        provider that is not to be asked again.
-        Credits that the job held when it ended, or was deleted, are returned, unless an earlier call may have
-        cost them.
+        `code` is that of the refusal, `told` the code with which the job fails if all providers refuse, and
+        `avoid` the provider that is not asked again. If the job has ended or was deleted, the credits that it
+        held are returned, unless an earlier call may have cost them.
         """
         keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
         args = [job.id, self._clock(), call, code, avoid, told]
         await self._run(call_scripts.NOT_ACCEPTED, keys, args)
 
     async def fail_over(self, job: Job, code: str) -> bool:
-        """Let another provider be asked: the task has failed, at no cost. False: the job has moved on."""
+        """Let another provider be asked after the task failed at no cost. False: the job has moved on."""
         token = f"failover:{job.task_id}"
         args = [job.id, self._clock(), token, job.task_id, code, RUNS.format(Run.SUBMIT)]
         return bool(await self._run(call_scripts.FAIL_OVER, [JOB.format(job.id)], args))
@@ -63,17 +62,17 @@ class CallSteps(JobLists):
         return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], args))
 
     async def ask_again(self, job: Job, tap_id: str, price: int | None = None) -> bool:
-        """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted.
+        """Allow one more create call after a lost answer, and count its runs anew. False: no answer is lost.
 
         No further call may cost more than `price`, which its user has agreed to (`None`: as before).
         """
-        # compared as text: `repr` is how it was written
+        # the script compares `create_started_at` as text, as it was stored
         args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
         args.append(encode({"agreed_price": job.agreed_price if price is None else price})["agreed_price"])
         return bool(await self._run(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
 
     async def note_source_fetched(self, job_id: str) -> bool:
-        """Note that the provider has fetched the job's source; the next create call takes the note back.
+        """Note that the provider has fetched the job's source; the next create call clears the note.
 
         False: there is no such job.
         """
@@ -97,7 +96,7 @@ class CallSteps(JobLists):
     ) -> Receipt:
         """Store a result and move on to `delivering`. Job, chat, task and provider must belong together.
 
-        `adds_delivery`: the task that delivers it is added in the same step, also where it was missing.
+        `adds_delivery`: the same step adds the delivery task, even to a job that was delivering without one.
         """
         keys = [JOB.format(job_id), TASK.format(task_id)]
         stored = encode({"result": result})

@@ -11,10 +11,10 @@ class ChatActivity(RedisStore):
         return bool(await self._redis.zcount(RECEIVING.format(chat_id), since, "+inf"))
 
     async def note_progress(self, chat_id: int) -> None:
-        """A progress update was sent to the group."""
+        """Note that a progress update was sent to the group."""
         await self._redis.set(PROGRESS.format(chat_id), self._clock(), ex=PROGRESS_LIFETIME_S)
 
     async def progress_left_s(self, chat_id: int) -> float:
-        """Seconds until the group may get the next progress update; 0: now."""
+        """Return the seconds until the group may get its next progress update; 0: now."""
         sent_at = await self._redis.get(PROGRESS.format(chat_id))
         return max(0.0, float(sent_at) + PROGRESS_LIFETIME_S - self._clock()) if sent_at else 0.0

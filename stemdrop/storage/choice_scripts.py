@@ -1,4 +1,4 @@
-"""What a user chooses: a job's creation, its mode and its place in the queue."""
+"""The scripts of a user's choices: creating a job, picking its mode, queueing and resuming it."""
 
 CREATE = """
 -- KEYS: once, job, of_account   ARGV: id, now, lifetime, state, field, value, …

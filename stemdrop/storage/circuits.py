@@ -48,10 +48,10 @@ class Circuit:
 
 
 class Circuits(RedisStore):
-    """Every method raises `StoreUnavailable`."""
+    """The circuits of all providers. Every method raises `StoreUnavailable`."""
 
     async def failed(self, provider: str, why: str, *, at_once: bool = False) -> int:
-        """Count a failure; returns for how many seconds the circuit has just been opened, 0 if it was not.
+        """Count a failure; return for how many seconds it has opened the circuit, 0 if it has not.
 
         `at_once`: the provider takes no orders for now, so one failure suffices.
         """

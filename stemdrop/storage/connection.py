@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# For a command or a pipeline, with its retries. redis-py's own limit is for each try, and costs a task.
+# The limit for a command or pipeline with its retries. redis-py's own is for each try, and costs a task.
 COMMAND_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 3
-# While Redis runs the scripts of one trip, the answers to those of another are handled.
+# Two round trips at once: while Redis runs the scripts of one, the answers of the other are handled.
 _TRIPS, _SCRIPTS_A_TRIP = 2, 8
 # Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
 _FOR_NOW = (OutOfMemoryError, ReadOnlyError)
@@ -36,7 +36,7 @@ _FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ",
 
 
 class RedisStore:
-    """What the stores are made of: every method raises `StoreUnavailable` when Redis does not answer."""
+    """The base class of stores: every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
@@ -46,8 +46,8 @@ class RedisStore:
 class StoreRedis(Redis):
     """A client that raises `StoreUnavailable` in place of redis-py's exceptions.
 
-    Scripts that are run while `_TRIPS` are on their way are sent together after them: of many at once, each
-    then takes a quarter less of the processor's time.
+    While `_TRIPS` round trips with scripts are under way, further scripts wait and are then sent together: if
+    there are many at once, each takes a quarter less processor time.
     """
 
     def __init__(self, connection_pool: ConnectionPool) -> None:
@@ -82,7 +82,7 @@ class StoreRedis(Redis):
     async def _send_waiting(self) -> None:
         try:
             while self._waiting:
-                # without those whose callers wait no longer
+                # without scripts whose callers no longer wait
                 waiting = [script for script in self._waiting if not script[1].done()]
                 scripts, self._waiting = waiting[:_SCRIPTS_A_TRIP], waiting[_SCRIPTS_A_TRIP:]
                 answers = await self._answers([command for command, _ in scripts])
@@ -93,7 +93,7 @@ class StoreRedis(Redis):
             self._trips -= 1
 
     async def _answers(self, commands: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
-        """Return the answer to each, which may be an exception."""
+        """Return the answer to each command, which may be an exception."""
         try:
             async with self.pipeline(transaction=False) as pipeline:
                 for command in commands:
@@ -102,7 +102,7 @@ class StoreRedis(Redis):
         except (TypeError, UnicodeEncodeError) as error:
             if len(commands) == 1:
                 return [error]
-            # one of them cannot be sent, so none was: it must not end the others
+            # one command cannot be sent, so none was sent: it must not fail the others
             return [answer for command in commands for answer in await self._answers([command])]
         except Exception as error:
             return [error] * len(commands)
@@ -125,7 +125,7 @@ class _StorePipeline(Pipeline):
 
 
 class _Pool(ConnectionPool):
-    """Lets commands wait for a connection; the library's own takes a quarter of a command's time."""
+    """A pool whose commands wait for a connection; the library's own takes a quarter of a command's time."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -152,16 +152,16 @@ class _Pool(ConnectionPool):
 
 
 class _QuickConnection(AbstractConnection):
-    """Packs commands in C; redis-py takes 30 µs for a script with 40 arguments, this 4."""
+    """Packs commands in C: 4 µs for a script with 40 arguments, where redis-py takes 30 µs."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         return [hiredis.pack_command((*args[0].split(), *args[1:]))]
 
 
 async def run_script(redis: Redis, text: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
-    """Run a Lua script as one step; Redis gets its text once and its hash after that.
+    """Run a Lua script as one step. Redis gets its text only once, and its hash after that.
 
-    The hash is cached with the text, so the text must be one of few.
+    The hash is cached for ever with the text, so the text must be one of a few constants.
     """
     try:
         return await redis.evalsha(_hash(text), len(keys), *keys, *args)

@@ -1,7 +1,7 @@
 """Counters of all processes, added up in Redis.
 
-Counting is done in memory and never fails; the sums are written once a second, so a killed process loses at
-most one second of counts. Moves of a job are counted exactly once, by the script that makes the move
+Counting happens in memory and never fails; the sums are written once a second, so that a killed process loses
+at most one second of counts. Moves of a job are counted exactly once, by the script that makes the move
 (`script_tally.py`).
 """
 
@@ -65,7 +65,7 @@ class Counters:
         self._gauges[metric.field(*labels)] = value
 
     def note_try(self, server: str, *, is_reached: bool) -> None:
-        """Note that a try to reach `telegram`, the `api` or another provider has just succeeded or failed."""
+        """Note that a try to reach `telegram`, `api` or another provider has just succeeded or failed."""
         self.set_gauge(LAST_TRY, self._clock(), server, "reached" if is_reached else "failed")
 
     async def write(self) -> None:
@@ -90,7 +90,7 @@ class Counters:
         stop = asyncio.Event()
 
         async def write_regularly() -> None:
-            # stopped by an event: after a cancellation in the middle of a write its outcome would be unknown
+            # an event stops it: after a cancellation in the middle of a write its outcome would be unknown
             while not stop.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), every_s)

@@ -1,4 +1,4 @@
-"""The record of each create call: who was asked for a job, who was paid, and what.
+"""The record of each create call: which provider was asked, what came of it, and what it cost.
 
 `CREATE_CALLS` are the Lua functions that write it, a part of `script_prelude.py`. The record outlives its
 job; it names no person, chat or song.
@@ -12,7 +12,7 @@ from typing import Self, cast
 from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import CALL, CALL_SOURCE, JOB, LEDGER
 
-# So many records are read from Redis at once.
+# How many records are read from Redis at once.
 _PORTION = 500
 
 CREATE_CALLS = """
@@ -143,7 +143,7 @@ class CallOutcome(StrEnum):
     REFUSED = "refused"  # not accepted, and not charged
     ACCEPTED = "accepted"  # no result yet
     SUCCEEDED = "succeeded"
-    FAILED = "failed"  # and charged, or not known not to be
+    FAILED = "failed"  # failed, and charged unless that is known to be false
     REFUNDED = "refunded"  # failed, and not charged
 
 
@@ -151,7 +151,7 @@ class CallOutcome(StrEnum):
 class CreateCall:
     """One create call. `price` is in credits, for one accepted call; times are Unix seconds.
 
-    `source` is its link to the song, which is only kept while it may be sent again.
+    `source` is its link to the song, which is only kept while the call may be sent again.
     """
 
     id: str
@@ -177,7 +177,7 @@ class CreateCall:
         return None if self.outcome in (CallOutcome.LOST, CallOutcome.ACCEPTED, CallOutcome.ASKED) else False
 
     def to_fields(self) -> dict[str, str]:
-        """Return the fields that its begin writes, without the source: a long one trebles a record's size."""
+        """Return the fields for `begin_create`, without `source`: a long link would treble the record."""
         return {
             "job": self.job_id,
             "provider": self.provider,
@@ -191,7 +191,7 @@ class CreateCall:
 
     @classmethod
     def from_fields(cls, call_id: str, stored: Mapping[str, str], source: str = "") -> Self:
-        """The reverse of `to_fields`, with what was noted since."""
+        """Build a call from its stored fields, those that were noted later included."""
         return cls(
             id=call_id,
             job_id=stored.get("job", ""),
@@ -227,8 +227,8 @@ class CreateCalls(RedisStore):
         return await self._read([it for it in ids.split(",") if it])
 
     async def since(self, began_at: float) -> AsyncIterator[CreateCall]:
-        """Yield the calls that began since then (Unix seconds), the first one first, read in portions."""
-        low, known = began_at, 0  # of the calls that began at `low`, so many were read
+        """Yield the calls that began since `began_at` (Unix seconds), the first one first."""
+        low, known = began_at, 0  # `known`: how many of the calls that began at `low` were read
         while found := await self._portion(low, known):
             for call in await self._read([call_id for call_id, _ in found]):
                 yield call

@@ -1,6 +1,6 @@
 """`DeadLetters`: tasks that were given up without failing a job, for the operator (`stemdrop jobs`).
 
-They hold nothing that users wrote.
+Dead letters hold nothing that users wrote.
 """
 
 import json
@@ -43,7 +43,7 @@ class DeadLetters(RedisStore):
             return int((await pipeline.execute())[0])
 
     async def all(self) -> list[DeadLetter]:
-        """Return the newest first; delete those that are too old or too many."""
+        """Return the dead letters, newest first; delete those that are too old or too many."""
         stored = await cast(Any, self._redis.hgetall(GIVEN_UP))
         letters = [_read(key, json.loads(value)) for key, value in stored.items()]
         letters.sort(key=lambda letter: letter.at, reverse=True)
@@ -59,5 +59,5 @@ class DeadLetters(RedisStore):
 
 
 def _read(key: str, value: dict[str, Any]) -> DeadLetter:
-    """Ignores the fields of a newer version."""
+    """Build a dead letter; fields of a newer version are ignored."""
     return DeadLetter(key, str(value.get("what", "")), str(value.get("why", "")), float(value.get("at", 0)))

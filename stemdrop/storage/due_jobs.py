@@ -1,4 +1,4 @@
-"""`DueJobs`: the open jobs that a periodic task looks at now, found without reading the others."""
+"""`DueJobs`: finds the open jobs that a periodic task must look at now, without reading the others."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -42,7 +42,7 @@ class DueJob:
 
 
 class DueJobs:
-    """Open jobs by the time of the next look, which is now after each move. Raises `StoreUnavailable`."""
+    """Open jobs by the time of their next look; a move makes a job due now. Raises `StoreUnavailable`."""
 
     def __init__(self, redis: Redis, key: str, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
@@ -50,13 +50,13 @@ class DueJobs:
         self._clock = clock
 
     async def add_missing(self) -> None:
-        """Make every open job due that is not in the index, as after an update of stemdrop."""
+        """Make every open job due that is not in the index, as may happen after an update of stemdrop."""
         await run_script(self._redis, _ADD_MISSING, [OPEN, self._key], [])
 
     async def find(self, limit: int, before: float | None = None) -> list[DueJob]:
-        """At most `limit` jobs that were due `before` (default: now), the longest due first.
+        """Return at most `limit` jobs that were due `before` (default: now), the longest due first.
 
-        Jobs that are due later than any wait are among them: a clock was set back.
+        Jobs that are due after the longest possible wait are included, since a clock was set back.
         """
         now = self._clock()
         times = (("-inf", before or now), (now + LONGEST_WAIT_S + CLOCK_SKEW_S, "+inf"))

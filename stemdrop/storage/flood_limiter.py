@@ -17,7 +17,7 @@ from stemdrop.storage.token_bucket import CLOCK_LUA
 OVERALL = (10, 20.0)
 PRIVATE = (10, 1.0)
 GROUP = (10, 10 / 60)
-# Room over all chats is booked at most so far ahead, so that no queue of albums shuts out short messages.
+# Room over all chats is booked at most this far ahead, so that no queue of albums shuts out short messages.
 AHEAD_S = 2.0
 _LIFETIME_S = 300
 
@@ -97,10 +97,10 @@ class FloodLimiter:
     async def reserve(
         self, chat_id: int | str | None, messages: int, ahead_s: float = AHEAD_S
     ) -> tuple[float, bool]:
-        """Book room for the messages in the chat, at most so far ahead.
+        """Book room for so many messages in the chat, at most `ahead_s` seconds ahead.
 
-        Returns the seconds to wait, and whether the messages may be sent then, unless a pause has begun
-        meanwhile. Otherwise nothing is booked, and the caller asks again after that time.
+        Returns the seconds to wait, and whether room is booked: then the messages may be sent after the wait,
+        unless a pause has begun. If nothing is booked, the caller must ask again after the wait.
         """
         is_group = str(chat_id).startswith(("-", "@"))
         keys = [FLOOD_PAUSE, FLOOD.format("all"), FLOOD.format(chat_id)]
@@ -113,7 +113,7 @@ class FloodLimiter:
         return await pause_left(self._redis) > 0
 
     async def pause(self, seconds: float) -> None:
-        """Telegram asked for a pause (429, `retry_after`): all processes stop sending for that long."""
+        """Make all processes stop sending for the pause that Telegram asked for (429, `retry_after`)."""
         await run_script(self._redis, _PAUSE_FOR, [FLOOD_PAUSE], [self._now(), seconds])
 
     def _now(self) -> str:

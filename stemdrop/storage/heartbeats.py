@@ -1,4 +1,4 @@
-"""`Heartbeats`: which processes run and whether they work, as each reports to Redis every few seconds.
+"""`Heartbeats`: the processes that run and their troubles, which each reports to Redis every few seconds.
 
 Each process also reports to the health check of its container (`container_health.py`).
 """
@@ -50,7 +50,7 @@ class Heartbeats(RedisStore):
     """Every method uses Redis' clock."""
 
     async def note(self, heartbeat: Heartbeat) -> None:
-        """Store a heartbeat with the time; delete those of processes that ended long ago."""
+        """Store a heartbeat with the current time; delete those of processes that ended long ago."""
         seen = replace(heartbeat, seen_at=await self._now())
         await cast(Any, self._redis.hset(PRESENT, seen.name, json.dumps(asdict(seen))))
         if gone := [it.name for it in await self._noted() if seen.seen_at - it.seen_at > FORGOTTEN_S]:
@@ -85,7 +85,7 @@ async def send_heartbeats(
     stop: asyncio.Event,
     every_s: float = BEAT_S,
 ) -> None:
-    """Report the role's troubles every `every_s` seconds, in trouble more often, until `stop` is set."""
+    """Report each role's trouble every `every_s` seconds, more often while there is one, until `stop`."""
     host, pid, own_version, started_at = socket.gethostname(), os.getpid(), version("stemdrop"), time.time()
 
     def heartbeat(role: str) -> Heartbeat:
@@ -102,7 +102,7 @@ async def send_heartbeats(
             except StoreUnavailable as error:
                 wrong.append(str(error))
             container_health.write(wrong)
-            # the end of a trouble is reported soon
+            # the end of a trouble must be reported soon
             await _wait(stop, every_s / 5 if wrong else every_s)
     finally:
         try:
@@ -120,6 +120,6 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 
 
 def _read(value: dict[str, Any]) -> Heartbeat:
-    """Ignores the fields of a newer version."""
+    """Build a heartbeat; fields of a newer version are ignored."""
     names = {item.name for item in fields(Heartbeat)}
     return Heartbeat(**{name: it for name, it in value.items() if name in names})

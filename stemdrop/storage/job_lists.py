@@ -1,4 +1,4 @@
-"""`JobLists`: reads jobs and the lists that they are in; `job_store.py` has the steps that change them."""
+"""`JobLists`: reads jobs and the lists of jobs; `job_store.py` has the steps that change them."""
 
 import json
 import logging
@@ -13,16 +13,17 @@ from stemdrop.storage.connection import RedisStore
 
 log = logging.getLogger(__name__)
 
-# The jobs that are read in one step, which blocks the process for about 20 ms.
+# How many jobs are read in one step, which blocks the process for about 20 ms.
 _JOBS_A_STEP = 100
 
-# Fields of a job's hash beside those of `domain.jobs.encode`.
-RUNS = "runs:{}"  # how often each kind of task was begun; with ":by" behind it, the last caller that counted
+# Fields of a job's hash beside those of `domain.job_fields.encode`.
+RUNS = "runs:{}"  # how often each kind of task was begun; with the suffix ":by", the last caller that counted
 DELIVERY_OWNER = "delivery_token"  # the token of the run that delivers the job
 RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
 _MORE_HISTORY = (RETRIED_AS, "further_calls", "failed_task_ids")
-# `once`: the key under which the job was added. If the provider was asked again, `further_calls` counts the
-# create calls after the first that were not refused; `failed_task_ids` and `other_task_ids` list tasks
+# Scripts use further fields: `once` is the key under which the job was added. If a provider was asked again,
+# `further_calls` counts the create calls after the first that were not refused, and `failed_task_ids` and
+# `other_task_ids` list tasks, each after a line break.
 
 
 class JobLists(RedisStore):
@@ -36,7 +37,7 @@ class JobLists(RedisStore):
         return await self.get(str(job_id)) if job_id else None
 
     async def source_job(self, job_id: str) -> Job | None:
-        """Return the job, or of a deleted one the job that waits for its result, or has its task."""
+        """Return the job; for a deleted one, the job that waits for its result or has taken over its task."""
         while (job := await self.get(job_id)) is None:
             heirs = cast(list[str], await self._redis.zrange(keys.WAITING.format(job_id), 0, 0))
             if not heirs:
@@ -52,7 +53,7 @@ class JobLists(RedisStore):
         return sorted(found)
 
     async def history(self, job_id: str) -> History:
-        """Return what is stored of the job beside its attributes; it is empty for an unknown job."""
+        """Return what is stored of the job beside its attributes; the history of an unknown job is empty."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hmget(keys.JOB.format(job_id), [*(RUNS.format(kind) for kind in Run), *_MORE_HISTORY])
             pipeline.zscore(keys.OPEN, job_id)
@@ -62,7 +63,7 @@ class JobLists(RedisStore):
         return History(runs, retried_as or "", opened_at is not None, have_failed)
 
     async def sent(self, job_id: str) -> dict[str, Sent]:
-        """Return what is in the chat already: stem key → message."""
+        """Return the stems that are in the chat already: stem key → message."""
         return await self._read_sent(keys.SENT.format(job_id))
 
     async def packed(self, job_id: str) -> dict[str, Sent]:
@@ -78,7 +79,7 @@ class JobLists(RedisStore):
         return state == JobState.DELIVERING and owner == token
 
     async def place(self, job: Job) -> int:
-        """Return the job's place in its account's queue: 1 is next; 0: it is in none."""
+        """Return the job's place in its account's queue: 1 is next; 0: the job is not in it."""
         rank = await self._redis.zrank(keys.QUEUE.format(job.account), job.id)
         return 0 if rank is None else cast(int, rank) + 1
 
@@ -125,14 +126,14 @@ class JobLists(RedisStore):
         return await self._get_all(keys.LATE, cast(list[str], ids))
 
     async def ask_later(self, job_id: str, at: float | None) -> None:
-        """Set when a late job is polled again, in Unix seconds; `None`: no more."""
+        """Set when a late job is polled again, in Unix seconds; `None`: never."""
         if at is None:
             await self._redis.zrem(keys.LATE, job_id)
         else:
             await self._redis.zadd(keys.LATE, {job_id: at}, xx=True)
 
     async def dismiss(self, job_id: str) -> bool:
-        """Take a job off the lists of failed and incomplete jobs. False: it was on neither."""
+        """Remove a job from the lists of failed and incomplete jobs. False: it was on neither."""
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.zrem(keys.FAILED, job_id)
             pipeline.zrem(keys.INCOMPLETE, job_id)
@@ -162,7 +163,7 @@ class JobLists(RedisStore):
 
 
 def read_job(stored: dict[str, str]) -> Job | None:
-    """Decode a job; returns `None` and logs it when that fails, as with a job of a newer version."""
+    """Decode a job; log it and return `None` when that fails, as with a job of a newer version."""
     try:
         return from_fields(stored)
     except (KeyError, TypeError, ValueError) as error:

@@ -7,7 +7,7 @@ from stemdrop.domain.jobs import INSTRUMENTS, Mode
 from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import PACE, USED
 
-# The number of jobs whose times are stored, and that an estimate needs.
+# How many durations are stored for each mode, and how many an estimate needs.
 REMEMBERED, ENOUGH = 30, 3
 
 

@@ -1,4 +1,4 @@
-"""`JobStore`: the jobs in Redis and their atomic steps."""
+"""`JobStore`: the jobs in Redis, and the atomic steps that change them."""
 
 import asyncio
 import json
@@ -32,8 +32,8 @@ from stemdrop.storage.keys import (
     SPENT,
 )
 
-# One account's jobs that are in progress at once. The others wait in its queue: one user's fifty songs must
-# not delay another user's song.
+# The most jobs of one account in progress at once. Others wait in its queue: one user's fifty songs must not
+# delay another user's song.
 MAX_IN_FLIGHT = 3
 
 
@@ -45,7 +45,7 @@ class JobStore(CallSteps):
         await self._redis.set(PING, "1", ex=60)
 
     async def add(self, job: Job, once: str) -> str:
-        """Store a new job unless `once` already made one; returns the id of the job that holds `once`."""
+        """Store a new job unless `once` has already made one; return the id of the job that `once` made."""
         now = self._clock()
         fields = {**to_fields(job), "created_at": str(now), "moved_at": str(now)}
         keys = [ONCE.format(once), JOB.format(job.id), OF_ACCOUNT.format(job.account)]
@@ -53,7 +53,7 @@ class JobStore(CallSteps):
         return str(await self._run(choice_scripts.CREATE, keys, args))
 
     async def claim(self, job: Job, user_id: int) -> bool:
-        """Give a job of the whole group to this user, who then pays for it. False: another user has it."""
+        """Give a job of the whole group to this user, who then pays for it. False: a user has it already."""
         keys = [JOB.format(job.id), OF_ACCOUNT.format(job.account), OF_ACCOUNT.format(user_id)]
         return bool(await self._run(choice_scripts.CLAIM, keys, [job.id, str(user_id), JOB_LIFETIME_S]))
 
@@ -73,10 +73,10 @@ class JobStore(CallSteps):
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
 
-        `price` is the mode's by default; no call may cost more than `agreed_price`, and with
-        `is_unlimited` none is counted. With `starts_at` only if
-        the job still starts by itself, and with `must_be_free` only if another job has paid for its result.
-        Returns also the credits of the day that are spent or held.
+        `price` is that of the mode by default. No call may cost more than `agreed_price`; with `is_unlimited`
+        no call is counted. With `starts_at`, the job is picked only if it still starts by itself, and with
+        `must_be_free`, only if another job has paid for its result. Returns the outcome and the credits of
+        the day that are spent or held.
         """
         now = self._clock()
         day = day_of(now)
@@ -94,7 +94,7 @@ class JobStore(CallSteps):
         return Picked(outcome), int(spent)
 
     async def start_by_itself(self, job: Job) -> bool:
-        """Let the job start by itself in its mode, announced anew. False: it has been picked."""
+        """Let the job start by itself in its mode, and announce that anew. False: it has been picked."""
         wish = {"mode": job.mode, "instrument": job.instrument, "starts_at": job.starts_at, "shown_at": 0.0}
         # its message no longer asks about the stems of the earlier choice
         args = flat(encode({**wish, "is_cache_lost": False}))
@@ -105,7 +105,7 @@ class JobStore(CallSteps):
         return bool(await self._run(choice_scripts.UNDO, [JOB.format(job_id)], []))
 
     async def promote(self, account: int) -> list[str]:
-        """Move on the next jobs in this account's queue; returns the ids of those to be submitted."""
+        """Move on the next jobs in this account's queue; return the ids of those to be submitted."""
         keys = [FLIGHT.format(account), QUEUE.format(account)]
         return cast(list[str], await self._run(choice_scripts.PROMOTE, keys, [self._clock(), MAX_IN_FLIGHT]))
 
@@ -121,8 +121,8 @@ class JobStore(CallSteps):
     ) -> bool:
         """Move the job, with its credits, and write `changes`, in one step. False: it has moved before.
 
-        With `starts_at` only if the job still starts by itself.
-        False, too, when the job would fail as not charged and its create call has begun, or the reverse.
+        With `starts_at`, only a job that still starts by itself moves. A job in `submitting` does not fail as
+        not charged if its create call has begun, nor as charged if none has begun: both return False.
         """
         allowed = f",{','.join(from_states)},"
         args = [job_id, self._clock(), allowed, to_state.value, credits.value, starts_at or ""]
@@ -132,9 +132,9 @@ class JobStore(CallSteps):
     async def fail(
         self, job_id: str, from_states: Iterable[JobState], failure: Failure, credits: Credits | None = None
     ) -> bool:
-        """Fail the job and return credits that were surely not charged. False: it has moved before.
+        """Fail the job, and return its credits if they were surely not charged. False: it has moved before.
 
-        `credits` says what becomes of the price of one call where another call was charged, too.
+        `credits` says what becomes of the price of one call if another call was charged, too.
         """
         credits = credits or (Credits.RETURN if failure.charged is False else Credits.SETTLE)
         return await self.move(job_id, from_states, JobState.FAILED, credits, failure=failure, is_timed=True)
@@ -144,7 +144,7 @@ class JobStore(CallSteps):
         return await self.move(job_id, CANCELLABLE, JobState.CANCELLED, Credits.CANCEL, cancelled_by=by)
 
     async def resume(self, job_id: str) -> JobState | None:
-        """Take a cancelled job up again, at no further cost; returns the state that the job has now."""
+        """Resume a cancelled job at no further cost; return the state that the job has now."""
         state = await self._run(choice_scripts.RESUME, [JOB.format(job_id)], [job_id, self._clock()])
         return JobState(state) if state else None
 
@@ -154,7 +154,7 @@ class JobStore(CallSteps):
         return bool(await self._run(choice_scripts.LEAVE, [JOB.format(job.id)], args))
 
     async def deliver_again(self, job_id: str, credits: Credits = Credits.KEEP) -> bool:
-        """Let an ended job send its missing stems, with its runs counted anew. False: it moved before."""
+        """Let an ended job send its missing stems, and count its runs anew. False: it has moved before."""
         fresh: dict[str, Any] = {"missing": (), "failure": None, DELIVERY_OWNER: ""} | {
             RUNS.format(kind): 0 for kind in Run
         }
@@ -166,7 +166,7 @@ class JobStore(CallSteps):
         await self._run(record_scripts.CLOSE, [JOB.format(job_id)], [job_id])
 
     async def reopen(self, job_id: str) -> None:
-        """Undo `close`: an outdated text may have replaced the job's end in its message."""
+        """Undo `close`, since an outdated text may have replaced the job's end in its message."""
         await self._run(record_scripts.REOPEN, [JOB.format(job_id)], [job_id, self._clock()])
 
     async def mark_retried(self, job_id: str, new_id: str) -> None:
@@ -175,7 +175,7 @@ class JobStore(CallSteps):
 
     @asynccontextmanager
     async def sending(self, job_id: str) -> AsyncIterator[None]:
-        """Hold the lock for sending the job's message. Raises `TryLater`. It expires soon after a crash."""
+        """Hold the lock for sending the job's message; it expires soon after a crash. Raises `TryLater`."""
         key, token = SENDING.format(job_id), secrets.token_hex(8)
         is_free = await self._redis.set(key, token, ex=SENDING_LIFETIME_S, nx=True)
         if not is_free:
@@ -212,12 +212,12 @@ class JobStore(CallSteps):
         await self._write_sent(job_id, sent, PACKED)
 
     async def count_run(self, job_id: str, kind: Run, by: int = 1) -> int:
-        """Count one more (or, `by` -1, one less) run of this kind; returns how many are counted now."""
+        """Count one more (or, `by` -1, one less) run of this kind; return how many are counted now."""
         args: list[str | float] = [RUNS.format(kind), by, secrets.token_hex(8)]
         return int(await self._run(record_scripts.COUNT, [JOB.format(job_id)], args))
 
     async def begin_delivery(self, job_id: str) -> DeliveryRun | None:
-        """Count one more run, which may fail, and make it the owner of the job's delivery.
+        """Count a new run, as broken until it ends, and make it the owner of the job's delivery.
 
         `None`: the job is not being delivered. `owns_delivery` checks the run's token.
         """
@@ -227,7 +227,7 @@ class JobStore(CallSteps):
         return DeliveryRun(token, *found) if found else None
 
     async def forget(self, job_id: str, only_in: JobState | None = None) -> bool:
-        """Delete the job with its keys. False: there was none, or it was not `only_in` this state."""
+        """Delete the job with its keys. False: there was none, or it was in another state than `only_in`."""
         keys = [key.format(job_id) for key in (JOB, SENT, PACKED, DESK)]
         return bool(await self._run(record_scripts.FORGET, keys, [job_id, self._clock(), only_in or ""]))
 

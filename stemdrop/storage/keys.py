@@ -1,6 +1,6 @@
 """Every Redis key of the stores, with its type and its lifetime in seconds.
 
-All begin with `stemdrop:`. The Lua scripts use these names, too.
+All keys begin with `stemdrop:`. The Lua scripts use these names, too.
 """
 
 DAY_S = 24 * 3600
@@ -13,7 +13,7 @@ SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
 SENDING = "stemdrop:job:{}:sending"  # string: held by the process that sends the job's message
 PACKED = "stemdrop:job:{}:packed"  # hash: name of an archive or voice message → JSON of `Sent`
 SPLIT = "stemdrop:split:{}"  # string: what identifies a split → the job that pays, or has paid, for it
-# sorted set: ids of jobs that wait for its result, by when they began to; of a deleted job: that has its task
+# sorted set: ids of jobs that wait for its result, by time; for a deleted job: the job that has its task
 WAITING = "stemdrop:job:{}:waiting"
 TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
 ONCE = "stemdrop:once:{}"  # string: an event that starts only one job → that job's id
@@ -26,7 +26,7 @@ INCOMPLETE = "stemdrop:jobs:incomplete"  # sorted set: ids of delivered jobs tha
 DELIVERED = "stemdrop:jobs:delivered"  # sorted set: ids of the last jobs that were delivered, by move
 # longer than the provider keeps results (14 days)
 JOB_LIFETIME_S = 30 * DAY_S
-# The provider keeps results for so long (its documentation).
+# The provider keeps results for this time (its documentation).
 SPLIT_LIFETIME_S = 14 * DAY_S
 # The holder renews it; after a crash another process may send the message this soon.
 SENDING_LIFETIME_S = 9
@@ -35,7 +35,7 @@ SENDING_LIFETIME_S = 9
 GIVEN_UP = "stemdrop:tasks:given-up"  # hash: a task's key → JSON of `DeadLetter`
 GIVEN_UP_MOST = 200
 GIVEN_UP_LIFETIME_S = JOB_LIFETIME_S
-TRIES = "stemdrop:tries:{}"  # string: how often a task has failed that may have to be given up
+TRIES = "stemdrop:tries:{}"  # string: how often a task that may be given up has failed
 TRIES_LIFETIME_S = 2 * 3600
 
 # Tasks of the engine: each key begins with the name of a queue (`domain/queues.py`)
@@ -56,8 +56,8 @@ PROBE_LIFETIME_S = 60
 
 # Accounts: a user's, or a group's for jobs that belong to no single user
 OF_ACCOUNT = "stemdrop:account:{}:jobs"  # sorted set: ids of its jobs, by creation
-FLIGHT = "stemdrop:account:{}:flight"  # sorted set: ids of its jobs in progress
-QUEUE = "stemdrop:account:{}:queue"  # sorted set: ids of its jobs that wait for those, by pick
+FLIGHT = "stemdrop:account:{}:flight"  # sorted set: ids of its jobs in progress, by begin
+QUEUE = "stemdrop:account:{}:queue"  # sorted set: ids of its jobs that wait for these, by pick
 SPENT = "stemdrop:account:{}:{}"  # hash: of one day (UTC, ISO): job id → credits held or settled
 SPENT_LIFETIME_S = 8 * DAY_S
 
@@ -95,8 +95,8 @@ PROGRESS_LIFETIME_S = 60
 
 # The stem cache
 KEPT = "stemdrop:kept:{}"  # string: JSON of the stems of one audio and mode
-KEPT_OF = "stemdrop:user:{}:kept"  # sorted set: those that came from one account's jobs, by time
-KEPT_ALL = "stemdrop:kept"  # sorted set: all of them, by time
+KEPT_OF = "stemdrop:user:{}:kept"  # sorted set: keys of the entries from one account's jobs, by time
+KEPT_ALL = "stemdrop:kept"  # sorted set: keys of all entries, by time
 KEPT_LIFETIME_S = 180 * DAY_S
 
 # Remixes

@@ -26,6 +26,7 @@ class Probes(RedisStore):
         return nonce
 
     async def is_laid(self, nonce: str) -> bool:
+        """Whether this probe is stored and was not answered yet."""
         return bool(_NONCE.fullmatch(nonce) and await self._redis.exists(PROBE.format(nonce)))
 
     async def use_up(self, nonce: str) -> bool:

@@ -1,4 +1,4 @@
-"""A job's record at any time: its moves, its lists, its notes and its end."""
+"""The scripts for a job's record in any state: moving, writing, counting, listing and deleting."""
 
 MOVE = """
 -- KEYS: job

@@ -1,4 +1,4 @@
-"""Scripts that Redis runs for `Remixes`: each is one step."""
+"""The scripts of `Remixes`: each is one atomic step."""
 
 ADD = """
 -- KEYS: remix, open ones of its user, open ones of all, all of its user

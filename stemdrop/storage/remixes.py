@@ -29,15 +29,15 @@ from stemdrop.storage.keys import (
 )
 
 _SENT = "sent:"
-# Of one user: more than are ordered within the time in which two taps are one.
+# How many orders of one user are remembered: more than can be made while two equal orders count as one.
 _ORDERS_KNOWN = 200
-# Of a draft: a tap is handled again only if it is among the last.
+# How many taps of a draft are remembered: only one of the last taps is ever handled again.
 _TAPS_KNOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
 class RenderRun:
-    """A run of the task that renders a remix: the `number`-th that counts; `token` tells it from others."""
+    """A run of the task that renders a remix: the `number`-th that counts; `token` identifies it."""
 
     token: str
     number: int
@@ -45,7 +45,7 @@ class RenderRun:
 
 class Remixes(RedisStore):
     async def add(self, remix: Remix, most_open: int) -> bool:
-        """Store an order. Idempotent. False: its user has so many open ones already."""
+        """Store an order. Idempotent. False: its user already has `most_open` open orders."""
         fields = {
             "job_id": remix.job_id,
             "user_id": str(remix.user_id),
@@ -80,9 +80,9 @@ class Remixes(RedisStore):
     async def move(
         self, remix: Remix, to: RemixState, states: Collection[RemixState] = OPEN_REMIXES, token: str = ""
     ) -> bool:
-        """Move an order on that is in one of these states. Idempotent.
+        """Move an order that is in one of these states to the state `to`. Idempotent.
 
-        False: it is in another one, was deleted, or `token` is not that of its last run.
+        False: it is in another state, was deleted, or `token` is not that of its last run.
         """
         args = [remix.id, _listed(states), to.value, "1" if to in OPEN_REMIXES else "", token]
         return bool(await run_script(self._redis, remix_scripts.MOVE, self._keys(remix), args))
@@ -95,12 +95,12 @@ class Remixes(RedisStore):
         return RenderRun(token, number) if number else None
 
     async def is_rendered_by(self, remix_id: str, token: str) -> bool:
-        """Whether the order is to be rendered, by this run."""
+        """Whether the order is still to be rendered, and by this run."""
         state, run = await self._redis.hmget(REMIX.format(remix_id), ["state", "run"])
         return state == RemixState.RENDERING and run == token
 
     async def uncount(self, remix_id: str, token: str) -> None:
-        """Let a run not count that something else has ended. Idempotent."""
+        """Take back the count of a run that was ended from outside. Idempotent."""
         await run_script(self._redis, remix_scripts.UNCOUNT, [REMIX.format(remix_id)], [token])
 
     async def reopen(self, remix: Remix) -> bool:
@@ -118,7 +118,7 @@ class Remixes(RedisStore):
         return bool(await self._redis.exists(REMIX.format(remix_id)))
 
     async def open_of(self, user_id: int) -> list[Remix]:
-        """Return a user's orders that have not ended, without those that this version cannot read."""
+        """Return a user's open orders, without those that this version cannot read."""
         ids = cast(list[str], await self._redis.zrange(REMIXES_OF.format(user_id), 0, -1))
         found = []
         for remix_id in ids:
@@ -127,18 +127,18 @@ class Remixes(RedisStore):
         return [remix for remix in found if remix]
 
     async def drop(self, remix_id: str) -> None:
-        """Take an order that has expired off the list of open ones."""
+        """Remove an expired order from the list of open ones."""
         await self._redis.zrem(REMIXES_OPEN, remix_id)
 
     async def forget_of(self, user_id: int) -> None:
-        """Delete a user's orders, and what the user has set; what is being rendered is not sent."""
+        """Delete a user's orders and drafts; a remix that is being rendered is then not sent."""
         known = ALL_REMIXES_OF.format(user_id)
         ids = cast(list[str], await self._redis.zrange(known, 0, -1))
         if ids:
             await self._redis.zrem(REMIXES_OPEN, *ids)
         keys = [REMIX.format(remix_id) for remix_id in ids]
         for job_id in await self._redis.zrange(DESKS_OF.format(user_id), 0, -1):
-            # jobs of channels and groups outlive their people
+            # the jobs of channels and groups stay, and so do their desks
             await cast(Any, self._redis.hdel(DESK.format(job_id), str(user_id)))
         keys += [key.format(user_id) for key in (REMIXES_OF, ALL_REMIXES_OF, ORDERS_OF, DESKS_OF)]
         await self._redis.delete(*keys)
@@ -154,7 +154,7 @@ class Remixes(RedisStore):
         await run_script(self._redis, remix_scripts.WRITE, [REMIX.format(remix_id)], args)
 
     async def sent(self, remix_id: str) -> dict[str, Sent]:
-        """Return what has arrived in the chat, by name."""
+        """Return the files that are in the chat, by name."""
         stored = cast(dict[str, str], await self._redis.hgetall(REMIX.format(remix_id)))
         found = {name: text for name, text in stored.items() if name.startswith(_SENT)}
         return {name.removeprefix(_SENT): Sent(**json.loads(text)) for name, text in found.items()}
@@ -162,10 +162,10 @@ class Remixes(RedisStore):
     async def change_draft(
         self, job_id: str, user_id: int, change: Callable[[Draft], Draft], by: str = ""
     ) -> Draft:
-        """Change what a user is setting on the mixing desk of a job, and return it.
+        """Change the draft of a user on the mixing desk of a job, and return it.
 
-        `by` names the tap: one that is handled again changes nothing. `change` may be called again where two
-        taps are handled at once: it must set, and not add.
+        `by` names the tap: a tap that is handled again changes nothing. `change` may be called again if two
+        taps are handled at once: it must set values, and not add to them.
         """
         keys = [DESK.format(job_id), JOB.format(job_id), DESKS_OF.format(user_id)]
         while True:
@@ -186,19 +186,19 @@ class Remixes(RedisStore):
         return cast(str | None, await self._redis.hget(DESK.format(job_id), str(user_id))) or ""
 
     async def first_order(self, remix: Remix, by: str, instead_of: str = "") -> str:
-        """Return the name of the order that makes the same for this user; else `by`, which then is it."""
+        """Return the name of the user's equal order, other than `instead_of`; else store and return `by`."""
         args = [_what(remix), by, instead_of, REMIX_LIFETIME_S, _ORDERS_KNOWN]
         return str(
             await run_script(self._redis, remix_scripts.FIRST_ORDER, [ORDERS_OF.format(remix.user_id)], args)
         )
 
     async def cached(self, job: Job, digest: str) -> Sent | None:
-        """Return what Telegram stores of the same split, by the digest of a recipe or of a ZIP's order."""
+        """Return the file that Telegram stores for the job's split and the digest of a recipe or ZIP."""
         stored = await self._redis.hget(REMIXED.format(_split_id(job)), digest)
         return Sent(**json.loads(stored)) if stored else None
 
     async def cache(self, job: Job, digest: str, sent: Sent) -> None:
-        """Remember it for all users, as long as the stems of the split are in the cache."""
+        """Remember the file for all users, as long as the stems of the split are in the cache."""
         keys = [key.format(_split_id(job)) for key in (REMIXED, KEPT)]
         await run_script(self._redis, remix_scripts.CACHE, keys, [digest, json.dumps(asdict(sent))])
 

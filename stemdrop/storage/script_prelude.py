@@ -1,8 +1,8 @@
-"""The Lua constants and functions behind which every script of a job is run.
+"""The Lua constants and functions that precede every script of a job.
 
-The scripts are the atomic steps of a job. Redis may run one twice when a connection breaks before its answer
-arrives: the second run changes nothing. They build the keys that depend on a job, which no Redis cluster
-allows.
+The scripts are the atomic steps of a job. Redis may run a script twice when a connection breaks before its
+answer arrives: the second run changes nothing. The scripts build keys themselves, which a Redis cluster does
+not allow.
 """
 
 from stemdrop.domain.failures import OVER_LIMIT
@@ -17,7 +17,7 @@ _KEY_NAMES = (
     *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_BEFORE"),
     *("SPLIT", "WAITING", "OBSTRUCTED", "CALL", "CALL_SOURCE", "CALL_OF_TASK", "LEDGER"),
 )
-# Lua constants; a key that depends on something is made by `NAME:format(…)`.
+# Lua constants; a key with a placeholder is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
 _KEYS += f"local FAILED_JOBS = '{keys.FAILED}'\n"
 _KEYS += f"local DAY_S = {keys.DAY_S}\n"

@@ -11,7 +11,7 @@ def _lua_set(values: Iterable[str]) -> str:
     return "{" + ", ".join(f"['{value}'] = true" for value in values) + "}"
 
 
-# What was counted in the last hour is the difference from the counters as they were before it.
+# The counts of the last hour are the difference from the counters as they were before it.
 KEEP_COUNTS = f"""
 local function keep_counts(counts, before)
   if redis.pcall('EXISTS', before) ~= 0 then return end

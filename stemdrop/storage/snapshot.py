@@ -22,9 +22,9 @@ from stemdrop.storage.flood_limiter import pause_left
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import GIVEN_UP, JOB, OPEN, TASK_RECORD, TASK_STREAM, TASKS_PUT_OFF
 
-# The jobs that are added up in one step, which blocks Redis for about two milliseconds.
+# How many jobs are added up in one step, which blocks Redis for about two milliseconds.
 _JOBS_A_STEP = 500
-# Of so many tasks of a queue that are put off it is said why.
+# For how many put-off tasks of a queue the reason is read.
 _REASONS_MOST = 1000
 
 _ADD_UP = """
@@ -79,7 +79,7 @@ return {length, running, put_off, now_ms - tonumber(string.match(first[1], '^%d+
 
 @dataclass(frozen=True, slots=True)
 class JobGroup:
-    """The jobs in one state and mode, and for how many seconds the first of them has been there."""
+    """The jobs in one state and mode, and for how many seconds the oldest has been in that state."""
 
     count: int
     oldest_s: float
@@ -89,7 +89,7 @@ class JobGroup:
 class Backlog:
     """The tasks of one queue; the first waiting task has waited `oldest_s` seconds (0: none waits).
 
-    `reasons` counts those that are put off by why they are, of the first 1,000.
+    `reasons` counts the tasks that are put off by reason, among the first 1,000.
     """
 
     waiting: int
@@ -103,7 +103,7 @@ class Backlog:
 class Snapshot:
     """The state at `at` (Unix seconds).
 
-    `jobs` is by state and mode, `given_up` counts dead letters by kind, `counters` is as of `Counters.all`,
+    `jobs` is by state and mode, `given_up` counts dead letters by kind, `counters` is from `Counters.all`,
     `circuits` is by provider, and `flood_pause_s` is the rest of a pause that Telegram asked for.
     """
 
@@ -120,7 +120,7 @@ class Snapshot:
 
 
 class Snapshots:
-    """Raises `StoreUnavailable` when Redis does not answer."""
+    """Takes snapshots. Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
@@ -145,6 +145,7 @@ class Snapshots:
         )
 
     async def lately(self) -> dict[str, float]:
+        """Return the counts of the last hour, as `Counters.lately`."""
         return await self._counters.lately()
 
     async def _jobs(self) -> dict[tuple[str, str], JobGroup]:

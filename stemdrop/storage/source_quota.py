@@ -56,7 +56,7 @@ class SourceQuota:
     async def count(self, job_id: str, wanted_bytes: int, size_bytes: int) -> None:
         """Count one more fetch of `wanted_bytes` (0: `HEAD`) of a source of `size_bytes` (0: unknown).
 
-        Raises `TooOften` when it comes too soon, and does not count it then; `ExpiredLink` when the job's
+        Raises `TooOften` for a fetch that comes too soon, which is not counted; `ExpiredLink` if the job's
         fetches are used up or the job is gone; `StoreUnavailable`.
         """
         most_bytes = MOST_BYTES * max(size_bytes, wanted_bytes)

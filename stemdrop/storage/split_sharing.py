@@ -1,7 +1,8 @@
 """The Lua functions by which jobs that split the same song in the same way share one paid call.
 
-They are a part of `script_prelude.py`, after `give_back` and before the body of `enter`. The key
-SPLIT names the job that pays; the others wait for it (`queued` with `waits_for`) or are given its result.
+The functions are a part of `script_prelude.py`, after `give_back` and before the body of `enter`. The key
+SPLIT holds the id of the job that pays; the others wait for that job (`queued` with `waits_for`) or are given
+its result.
 """
 
 SHARING = """

@@ -1,7 +1,7 @@
-"""`StemCache`: the stems that Telegram stores of each audio and mode, so that a repeated song costs nothing.
+"""`StemCache`: the stems of each audio and mode that Telegram stores, so that a repeated song costs nothing.
 
-It holds Telegram's file ids and no audio. `file_unique_id` identifies the content across users and chats (Bot
-API, 'File').
+The cache holds Telegram's file ids and no audio. `file_unique_id` identifies the content across users and
+chats (Bot API, 'File').
 """
 
 import json
@@ -26,7 +26,7 @@ class CachedStems:
     """One song's stems in one mode; stems of `result` that are missing in `stems` were silent.
 
     `peaks`: stem key → its encoded peaks (`worker/audio/sound.py`); absent where they were not measured.
-    `is_measured`: whole stems were measured, so nothing more can be learnt of them.
+    `is_measured`: whole stems were measured, so that measuring again is useless.
     """
 
     result: Result
@@ -38,6 +38,7 @@ class CachedStems:
 
 class StemCache(RedisStore):
     async def find(self, source: Source, choice: Choice, file_format: str = "") -> CachedStems | None:
+        """Return the cached stems of this audio, choice and format; `None` if there are none."""
         stored = await self._redis.get(_key(source, choice, file_format))
         if stored is None:
             return None
@@ -53,7 +54,7 @@ class StemCache(RedisStore):
         choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
         choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
         splits = [source.split_id(*choice, file_format) for choice in choices]
-        # few are cached, so that their whole entries are read sooner than each is asked for
+        # few choices are cached, so that reading whole entries is faster than asking for each
         stored = await self._redis.mget([*map(KEPT.format, splits), *map(SPLIT.format, splits)])
         found = dict(zip(choices, zip(stored, stored[len(choices) :], strict=False), strict=True))
         paying = {choice: payer for choice, (cached, payer) in found.items() if payer and not cached}
@@ -66,7 +67,7 @@ class StemCache(RedisStore):
     async def put(self, job: Job, cached: CachedStems) -> None:
         """Cache the stems of `job`; replaces earlier ones of the same audio, choice and format.
 
-        Remixes of replaced or deleted stems are deleted, too.
+        Remixes of the replaced stems are deleted, too.
         """
         if job.mode is None:
             raise ValueError(f"job {job.id} has no mode")
@@ -81,13 +82,13 @@ class StemCache(RedisStore):
             pipeline.delete(_remixed(key))
             for index in (KEPT_ALL, KEPT_OF.format(job.account)):
                 pipeline.zadd(index, {key: now})
-                # the expiry of the index is renewed each day that its account is active
+                # each new entry renews the expiry of the index
                 pipeline.zremrangebyscore(index, "-inf", now - KEPT_LIFETIME_S)
                 pipeline.expire(index, KEPT_LIFETIME_S)
             await pipeline.execute()
 
     async def put_measures(self, job: Job, facts: SongFacts | None, peaks: Mapping[str, str]) -> None:
-        """Note what was measured of the job's whole stems, if they are cached. Idempotent."""
+        """Store the measures of the job's whole stems, if these are cached. Idempotent."""
         if job.mode is None:
             raise ValueError(f"job {job.id} has no mode")
         key = _key(job.source, (job.mode, job.instrument), job.file_format)
@@ -117,7 +118,7 @@ class StemCache(RedisStore):
             await pipeline.execute()
 
     async def forget_of(self, account: int) -> int:
-        """Delete what came from one account's jobs; returns how many songs that were."""
+        """Delete the entries from one account's jobs; return how many were deleted."""
         return await self._forget(await self._of(account), KEPT_OF.format(account))
 
     async def forget_all(self) -> int:
@@ -125,7 +126,7 @@ class StemCache(RedisStore):
         return await self._forget(keys, KEPT_ALL)
 
     async def _of(self, account: int) -> list[str]:
-        """Return the keys of entries that came from one account's jobs and were not replaced by another's."""
+        """Return the keys of the entries from one account's jobs that no other account has replaced."""
         keys = cast(list[str], await self._redis.zrange(KEPT_OF.format(account), 0, -1))
         values = cast(list[str | None], await self._redis.mget(keys)) if keys else []
         stored = [(key, json.loads(value)) for key, value in zip(keys, values, strict=True) if value]

@@ -1,7 +1,7 @@
-"""The scripts that move a task of the engine: added, put off, due again, ended.
+"""The scripts that add a task to the engine, put it off, let it run when it is due, and end it.
 
 The layout of the data is pydocket's: the messages of a stream, a record of each task that waits or runs, and
-beside that the messages of tasks that were put off. Its own scripts keep more (states, progress, events that
+the messages of the tasks that are put off. pydocket's own scripts keep more (states, progress and events that
 nothing here reads) and run three times as many commands. Each script is safe to run twice: a message that
 another step has deleted belongs to that step.
 """
@@ -17,7 +17,7 @@ from stemdrop.storage.keys import TASK_RECORD, TASK_STREAM
 
 _NO_KWARGS = pickle.dumps({})
 
-# Keys: the stream, the task's record. Arguments: the time, and the fields of its message.
+# KEYS: the stream, the task's record. ARGV: the time, and the fields of the task's message.
 ADD_TASK = """
 local function add_task(stream, record, now, message)
   local found = redis.call('HMGET', record, 'known', 'state')
@@ -74,14 +74,14 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARG
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """When a task is to be run again, and why, which `stemdrop status` shows."""
+    """After how many seconds a task is to be run again, and why, which `stemdrop status` shows."""
 
     after_s: float
     why: str
 
 
 def addition(task: Task, key: str, argument: str) -> tuple[list[str], list[Any]]:
-    """Return the keys and arguments of `ADD`, for a task under a key of its own kind."""
+    """Return the keys and arguments of `ADD`; `key` must be unique among tasks of this kind."""
     queue, name, now = QUEUE_OF[task].value, f"{task.value}:{key}", time.time()
     keys = [TASK_STREAM.format(queue), TASK_RECORD.format(queue, name)]
     return keys, [now, *message(name, task.value, argument, now)]

@@ -30,7 +30,7 @@ from stemdrop.storage.keys import (
 
 _MAX_NAME = 80
 
-# The link makes an admin only while there is none: of two users who open it, the first wins.
+# The link makes an admin only while there is none: of two users who open the link, the first wins.
 _BECOME_ADMIN = """
 -- KEYS: link, admins, used   ARGV: word, user id, seconds for which the new admin gets the same answer again
 local won = ARGV[2] .. ' ' .. ARGV[1]
@@ -85,9 +85,9 @@ class Person:
 
     `language` is empty unless the user chose one; `daily_credits` is `None` unless an admin set it, and 0 for
     no limit. `telegram_language` is the language of an admin's Telegram, for alerts. `usual` is the mode
-    whose button is marked; `splits_at_once`: a private song is split by it without a tap. `file_format` is
-    what stems are to be, empty unless the user chose; `instrument` is what the user plays, one of
-    `mixing_desk.INSTRUMENTS`.
+    whose button is marked; `splits_at_once`: a private song is split in that mode without a tap.
+    `file_format` is the wanted format of stems, empty unless the user chose one; `instrument` is the one that
+    the user plays, of `mixing_desk.INSTRUMENTS`.
     """
 
     id: int
@@ -112,7 +112,7 @@ class Person:
 
 
 class Users:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
+    """The users and admins. Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
@@ -151,7 +151,7 @@ class Users:
         return self._settings.daily_credits if credits is None else int(credits)
 
     async def allowed(self) -> list[Person]:
-        """Return the users whom admins let in from the chat, by id."""
+        """Return the users and chats that admins let in from the chat, sorted by id."""
         ids = await self._redis.smembers(ALLOWED)
         return [await self.person(int(number)) for number in sorted(ids, key=int)]
 
@@ -176,14 +176,14 @@ class Users:
         return abilities.file_format(str(wanted or ""))
 
     async def usual(self, user_id: int) -> Mode:
-        """Return the mode whose button is marked."""
+        """Return the mode whose button is marked for this user."""
         return Mode(str(await self._redis.hget(USER.format(user_id), "usual") or Mode.SEPARATE_VOCAL))
 
     async def set_splits_at_once(self, user_id: int, is_on: bool) -> None:
         await self._set(user_id, at_once="1" if is_on else "0")
 
     async def set_instrument(self, user_id: int, instrument: str) -> None:
-        """Set what the user plays; empty: nothing."""
+        """Set the instrument that the user plays; empty: none."""
         await self._set(user_id, instrument=instrument)
 
     async def set_telegram_language(self, user_id: int, code: str) -> None:
@@ -193,13 +193,13 @@ class Users:
         await self._set(user_id, name=name[:_MAX_NAME], username=username)
 
     async def with_username(self, username: str) -> int:
-        """Return the id of an admin or of a user who was let in, by the @name; 0: none has it."""
+        """Return the id of the admin or admitted user with this @name; 0: there is none."""
         known = [await self.person(number) for number in await self.admins()] + await self.allowed()
         found = (person.id for person in known if person.username.lower() == username.lower())
         return next(found, 0)
 
     async def set_daily_credits(self, user_id: int, credits: int | None) -> None:
-        """Set the user's credits a day; 0: no limit; `None`: those of the setting."""
+        """Set the user's credits a day; 0: no limit; `None`: the default of the settings."""
         if credits is None:
             await self._redis.hdel(USER.format(user_id), "daily_credits")
         else:
@@ -216,7 +216,7 @@ class Users:
         await self._redis.sadd(ALLOWED, str(user_id))
 
     async def remove(self, user_id: int) -> None:
-        """Remove a user or admin; the last admin stays, and so do those of the setting."""
+        """Remove a user or admin; the last admin and the admins of the settings stay."""
         by_setting = "1" if self._settings.admins else "0"
         await run_script(self._redis, _REMOVE, [ALLOWED, ADMINS], [str(user_id), by_setting])
 
@@ -225,7 +225,7 @@ class Users:
         if self._needs_admin:
             word = secrets.token_urlsafe(16)
             return str(await run_script(self._redis, _FIRST_WORD, [ADMIN_LINK, ADMINS], [word]))
-        # an earlier link must not work later
+        # an earlier link must not work if the settings change back
         await self._redis.delete(ADMIN_LINK)
         return ""
 
@@ -243,12 +243,12 @@ class Users:
         return word
 
     async def accept_invitation(self, user_id: int, word: str) -> bool:
-        """Let the user in, who may have asked for it, if the word is that of an unused invitation."""
+        """Let the user in if the word is that of an unused invitation, and close a waiting request."""
         keys = [INVITATION.format(word), ALLOWED, REQUEST.format(user_id), REQUESTS]
         return bool(await run_script(self._redis, _ACCEPT_INVITATION, keys, [user_id, word, DAY_S]))
 
     async def once_in_a_while(self, what: str, every_s: int) -> bool:
-        """Whether `what`, often a message, may be done: at most once in `every_s` seconds."""
+        """Return whether `what`, often a message, may be done now, once in `every_s` seconds, and note it."""
         return bool(await self._redis.set(ONCE_IN_A_WHILE.format(what), "1", ex=every_s, nx=True))
 
     async def may_say_again(self, what: str) -> None:
@@ -261,7 +261,7 @@ class Users:
         await run_script(self._redis, _MIGRATE, keys, [str(old_chat_id), str(new_chat_id)])
 
     async def counted(self, once: str, counters: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return the `counters` of the first call with the same `once`, before that run changed them."""
+        """Return the `counters` of the first call with this `once`, so that a repeated run tells the same."""
         key = COUNTED.format(once)
         await self._redis.set(key, json.dumps(counters), ex=COUNTED_LIFETIME_S, nx=True)
         stored = await self._redis.get(key)

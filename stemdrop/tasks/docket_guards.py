@@ -1,8 +1,8 @@
-"""The library pydocket 0.27 (pinned) without what was measured to be wrong or wasteful in it.
+"""Replaces those parts of the library pydocket 0.27 (pinned) that were measured to be wrong or wasteful.
 
-Its worker takes tasks from the stream of a queue, and from workers that died. What runs, ends and puts off a
-task is here and in `stemdrop.storage.task_scripts`; `stemdrop.tasks.engine` uses it, and no other module uses
-the library.
+The library's worker takes tasks from the stream of a queue, and from workers that died. This module and
+`stemdrop.storage.task_scripts` run, end and put off the tasks. Only `stemdrop.tasks.engine` uses this module,
+and no other module uses the library.
 """
 
 import asyncio
@@ -28,22 +28,22 @@ from stemdrop.storage.task_scripts import END, MOVE_DUE, PUT_OFF, PutOff, messag
 
 log = logging.getLogger(__name__)
 
-# A worker that does not renew its lease for this long is dead; its tasks are taken over within about 14 s.
+# A worker that has not renewed its lease for this long is dead; others take over its tasks within about 14 s.
 LEASE_S = 10
-# No task is put off for longer. One that is was put off by a clock that was set back since, and is due.
+# No task is put off for longer. If one seems to be, a clock was set back since it was put off: it is due.
 LONGEST_AHEAD_S = 900
 # A worker waits this long for a new task, which it takes at once, and then looks for those of dead workers.
 _READ_BLOCK = timedelta(seconds=1)
 # A worker that runs as many tasks as it may looks this often for ended ones, without asking Redis.
 _CHECK_INTERVAL = timedelta(milliseconds=50)
-# A worker knows when the tasks are due that it has put off; this often it looks for those of others.
+# A worker knows when the tasks that it has put off are due; this often it looks for those of other workers.
 _LOOK_EVERY_S = 5.0
 _LOOK_AT_MOST_EVERY_S = 0.1
 _CANCEL_AGAIN_S = 5
 _RECONNECT_AFTER = timedelta(seconds=1)
 
 
-# Runs a task that was taken over so many times from dead workers.
+# Runs a task; the number is how often it was taken over from dead workers.
 Run = Callable[[Execution, int], Awaitable[PutOff | None]]
 
 
@@ -53,8 +53,8 @@ async def connection(redis_url: str) -> AsyncIterator[RedisConnection]:
 
     `retry_on_timeout` gives each connection one more try after a restart of Redis; without it, finished tasks
     run again. The pool must be larger than the number of tasks that run at once (redis-py's default is 100).
-    Each command waits up to a minute for a Redis that is away: otherwise a worker leaves its loop and takes
-    no new task until the last running one has ended, and the library has no setting for it.
+    Each command waits up to a minute for Redis to return, for which the library has no setting: otherwise a
+    worker leaves its loop and takes no new task until the last running one has ended.
     """
     separator = "&" if urlsplit(redis_url).query else "?"
     url = f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"
@@ -77,10 +77,10 @@ class TaskQueue(Docket):
 
 
 class TaskWorker(Worker):
-    """Runs the tasks of one queue by `run`, which may return that a task is put off.
+    """Runs the tasks of one queue with `run`, which may return that a task is put off.
 
-    The library's own way to run a task takes three times as many commands and five times as much of the
-    processor: states and progress that nothing reads, traces, metrics, and dependencies of each function.
+    The library's own way to run a task takes three times as many commands and five times as much
+    processor time: states and progress that nothing reads, traces, metrics, and dependencies of functions.
     """
 
     def __init__(self, queue: TaskQueue, run: Run, concurrency: int) -> None:
@@ -106,7 +106,7 @@ class TaskWorker(Worker):
         pass
 
     async def _execute(self, execution: Execution, session: Any) -> None:
-        execution._acked = True  # by the scripts below, not by the library
+        execution._acked = True  # the scripts below acknowledge it, not the library
         held = bytes(execution.message_id or b"")
         if held in self._held:  # after an outage of Redis a worker may take over its own tasks
             return
@@ -122,7 +122,7 @@ class TaskWorker(Worker):
             self._held.discard(held)
 
     async def _takeovers(self, execution: Execution) -> int:
-        """Return how often a task was taken over; the library restarts one that kills its workers again."""
+        """Return how often a task was taken over: the library has no limit for one that kills its workers."""
         if not execution.redelivered or execution.message_id is None:
             return 0
         stream, group, held = self.docket.stream_key, self.docket.worker_group_name, execution.message_id
@@ -149,11 +149,11 @@ class TaskWorker(Worker):
             await cast(Redis, redis).register_script(text)(keys, args)
 
     async def renew_leases(self) -> None:
-        """Renew the leases of the running tasks until cancelled: the library stops with that at SIGTERM."""
+        """Renew the leases of running tasks until cancelled; the library stops renewing them at SIGTERM."""
         while True:
             await asyncio.sleep(LEASE_S / 4)
             if held := list(self._held):
-                # one answer that is lost must not end this: the library waits for it without a limit
+                # a lost answer must not end this loop: the library would wait for it without a limit
                 with suppress(RedisError, OSError):
                     async with asyncio.timeout(LEASE_S / 4), self.docket.redis() as redis:
                         await redis.xclaim(
@@ -163,7 +163,7 @@ class TaskWorker(Worker):
                         )
 
     async def move_due_tasks(self) -> None:
-        """Let tasks that were put off run when they are due; the library asks Redis twice a second."""
+        """Let tasks that were put off run when they are due; the library would ask Redis twice a second."""
         while True:
             self._look_sooner.clear()
             self._look_at = math.inf  # a task that is put off during this look may have been missed by it
@@ -192,7 +192,7 @@ class TaskWorker(Worker):
         return 0.0
 
     async def _reschedule_after_clock_rollback(self, redis: Any, now: float) -> None:
-        """Run tasks that were put off by a clock that has been set back since: they would wait for it."""
+        """Run tasks that were put off before a clock was set back: they would wait until it catches up."""
         late = await redis.zrangebyscore(self.docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
         if late:
             log.warning("a clock was set back: %d tasks that would have to wait for it run now", len(late))
@@ -213,21 +213,21 @@ class TaskWorker(Worker):
         with suppress(asyncio.CancelledError):
             await running
 
-    # What the library does beside that costs 40 commands a second in an idle process with five queues:
+    # The library's other loops would cost 40 commands a second in an idle process with five queues:
 
     async def _cancellation_listener(self) -> None:
-        """Nothing cancels tasks; the library listens ten times a second, on a connection for each queue."""
+        """Only report ready: no task is cancelled, and the library would listen ten times a second."""
         if self._processing_session:
             self._processing_session.cancellation_ready.set()
 
     async def _heartbeat(self) -> None:
-        """`stemdrop.storage.heartbeats` does this."""
+        """Do nothing: `stemdrop.storage.heartbeats` does this."""
 
     async def _remove_heartbeat(self) -> None:
-        """There is none."""
+        """Do nothing: there is no heartbeat of the library."""
 
     async def _scheduler_loop(self, redis: Redis) -> None:
-        """`move_due_tasks` does this."""
+        """Do nothing: `move_due_tasks` does this."""
 
     async def _renew_leases(self, redis: Redis, active_messages: Any) -> None:
-        """`renew_leases` does this."""
+        """Do nothing: `renew_leases` does this."""

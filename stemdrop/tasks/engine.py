@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # After so many takeovers from dead workers the task is assumed to kill its workers.
 MAX_TAKEOVERS = 5
-# Adding to a frozen Redis must end.
+# Adding a task must end even if Redis hangs.
 ADD_TIMEOUT_S = 5
 TASK_TIMEOUT_S = 2 * 3600
 LONGEST_PAUSE_S = 300
@@ -81,11 +81,11 @@ class Engine:
     ) -> None:
         """Run this queue's tasks until `stop` is set.
 
-        No new task is taken then. Tasks that still run after `grace_s` seconds are handed back: another
+        After that no new task is taken. Tasks that still run after `grace_s` seconds are handed back: another
         worker, or this one after its restart, takes them over when their lease ends.
 
-        A task that kills its workers is given up and handed to `given_up`, once, which must not repeat what
-        killed them. Deliveries and submissions are added again by recovery, and count their runs.
+        A task that kills its workers is given up, and its handler in `given_up` is called once; this must not
+        repeat what killed them. Recovery adds deliveries and submissions again, which count their runs.
         """
         # The library stays out of processes that only add tasks.
         from stemdrop.tasks import docket_guards as guards  # noqa: PLC0415
@@ -117,7 +117,7 @@ class Engine:
                 await asyncio.gather(stopping, *repeating, *beside, return_exceptions=True)
 
     async def _run(self, execution: "Execution", takeovers: int) -> PutOff | None:
-        """Run a task once; returns when it is to be run again, if at all."""
+        """Run a task once; return when it is to be run again, or `None`."""
         if execution.function_name not in QUEUE_OF:
             return None  # periodic work, as an earlier version did it
         task, argument = Task(execution.function_name), str(execution.args[0])
@@ -154,7 +154,7 @@ class Engine:
             return
         try:
             await notify(argument)
-        except Exception as error:  # a task that was given up is not run again because of this
+        except Exception as error:  # this must not make a task that was given up run again
             log.error(
                 *(
                     "task %s was given up; the steps after that failed: %s: %s",
@@ -168,5 +168,5 @@ class Engine:
 
 
 def _job_of(task: Task, argument: str) -> str:
-    """Return the job of a task; the handlers of an update and of a remix find it later."""
+    """Return the job id in a task's argument; handlers of updates, albums and remixes find it later."""
     return "" if task in (Task.UPDATE, Task.ALBUM, Task.RENDER) else argument.partition(":")[0]

@@ -14,7 +14,7 @@ from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
-_RECEIVED_AT = "received_at"  # not a field of Telegram's
+_RECEIVED_AT = "received_at"  # our field, which Telegram's updates do not have
 # Telegram's own numbers are 32-bit integers.
 _MAX_UPDATE_ID = 2**53
 

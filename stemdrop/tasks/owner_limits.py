@@ -13,12 +13,12 @@ Owner = TypeVar("Owner", bound=Hashable)
 
 
 def account_is_busy() -> TryLater:
-    """Return the error for a task of an account at its limit; another process may have room."""
+    """Return the error for a task whose account is at its limit here; another process may have room."""
     return TryLater(BUSY_AGAIN_S, "its account has its share of these under way already")
 
 
 class OwnerLimits(Generic[Owner]):
-    """Allows each owner (an account, a job) `most` at once in this process; `refuse` makes the error."""
+    """Allows each owner (an account, a job) `most` places at once in this process."""
 
     def __init__(self, most: int, refuse: Callable[[], StemdropError]) -> None:
         self._most = most

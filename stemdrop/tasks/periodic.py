@@ -1,4 +1,4 @@
-"""Work that all processes share: each piece is done every so often, by one process at a time."""
+"""Periodic work that all processes share: each piece is done by one process at a time."""
 
 import asyncio
 import logging
@@ -29,10 +29,10 @@ class Periodic:
 
 
 class Turns:
-    """The turns to do a piece of periodic work, which is named by `key` in Redis.
+    """Lets one process at a time have the turn to do a piece of periodic work; `key` is the turn in Redis.
 
-    The process that has a turn keeps it for `lease_s` at a time while it works, and after that until the work
-    is due again: when it dies, another one takes its place. No clock of a machine is asked.
+    The process that has the turn keeps it for `lease_s` at a time while it works, and then until the work is
+    due again. If it dies, its turn expires and another process takes it. No wall clock is compared.
     """
 
     def __init__(self, redis: Redis, key: str, name: str, work: Periodic, lease_s: float) -> None:
@@ -45,7 +45,7 @@ class Turns:
         self._tracebacks = Tracebacks()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Do the work in its turns until `stop`; failures are logged, and end nothing."""
+        """Do the work whenever it is this process's turn, until `stop` is set; failures are only logged."""
         while not stop.is_set():
             wait_s = _AGAIN_S
             with suppress(StoreUnavailable):
@@ -57,7 +57,7 @@ class Turns:
                 await asyncio.wait_for(stop.wait(), min(wait_s, self._work.every_s) + 0.001)
 
     async def _take_turn(self) -> float:
-        """Do the work; returns after how many seconds it is to be done again."""
+        """Do the work; return after how many seconds it is to be done again."""
         keeping = asyncio.create_task(self._keep_turn())
         began = time.monotonic()
         try:

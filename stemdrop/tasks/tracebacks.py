@@ -5,9 +5,9 @@ from telegram.error import TelegramError
 
 from stemdrop.errors import StemdropError
 
-# Failures of the outside world: their text says everything.
+# Failures of other systems: their text is enough without a traceback.
 EXPECTED = (StemdropError, TelegramError, httpx.TransportError)
-# Work that ends in another process is never forgotten here, so the list is bounded.
+# Work that ends in another process is never forgotten here, so the number of entries is bounded.
 _MOST = 1000
 
 

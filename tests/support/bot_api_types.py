@@ -17,8 +17,8 @@ from pydantic import TypeAdapter, ValidationError
 from sandbox.telegram.state import BotCall, TelegramState
 from sandbox.telegram.updates import Updates
 
-_UPDATE = "Update"  # beside the names of methods
-# Of Bot API 10.1 to 10.3, which python-telegram-bot 22.8 does not know yet.
+_UPDATE = "Update"  # stands for an update where a method's name is expected
+# Fields of Bot API 10.1 to 10.3, which python-telegram-bot 22.8 does not know yet.
 _NEWER_FIELDS = {"can_send_welcome_messages"}
 _seen: set[Hashable] = set()
 _problems: list[str] = []
@@ -45,7 +45,7 @@ def watch_local_telegrams() -> None:
 
 
 def take_problems() -> list[str]:
-    """Return what was wrong since the last call, one text for each object."""
+    """Return the problems since the last call, one text for each object."""
     found = _problems[:]
     _problems.clear()
     return found
@@ -57,7 +57,7 @@ def load_types() -> None:
 
 
 def type_problems(method: str, sent: Any) -> Iterator[str]:
-    """Yield what is wrong with an answer of a Bot API method, or with an update (`method` is Update)."""
+    """Yield the problems of an answer of a Bot API method, or of an update (`method` is Update)."""
     yield from (f"{path} is null" for path in _nulls(sent))
     try:
         yield from (f"{path} is unknown" for path in _unknown_fields(_parsed(method, sent)))

@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright; tests that need it are skipped, loudly, where it is not."""
+"""Debian's Chromium, driven by Playwright; where it is missing, its tests are skipped with a loud message."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ ARGUMENTS = [
     *("--renderer-process-limit=1", "--disable-site-isolation-trials"),
 ]
 expect.set_options(timeout=120_000)
-# Notes each label and status that the page shows: a busy machine may not look at the time when it is there.
+# Notes each label and status that the page shows, since on a busy machine a test may look too late.
 _NOTE_LABELS = """addEventListener("DOMContentLoaded", () => {
   window.shownLabels = new Set();
   new MutationObserver(() => {

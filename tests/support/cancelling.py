@@ -9,6 +9,7 @@ from typing import Any
 
 
 async def endlessly(chunk: bytes) -> AsyncIterator[bytes]:
+    """Yield the chunk every 10 ms, without end."""
     while True:
         yield chunk
         await asyncio.sleep(0.01)
@@ -30,7 +31,7 @@ def _has_bytes(path: Path) -> bool:
 
 
 def open_files(path: Path) -> list[str]:
-    """The descriptors of this process by which `path` is open."""
+    """Return the file descriptors by which this process has `path` open."""
     folder = "/proc/self/fd"
     return [name for name in os.listdir(folder) if _target(f"{folder}/{name}") == str(path)]
 

@@ -9,14 +9,14 @@ _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 class Certificates:
-    """`authority` is the file of the trusted certificate authority (SSL_CERT_FILE)."""
+    """The certificates in a folder; `authority` is the file of the trusted authority (SSL_CERT_FILE)."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.authority = self._authority("authority")
 
     def server(self, name: str) -> ssl.SSLContext:
-        """Return a server context with that certificate, which is created when it is first needed."""
+        """Return a server context with the certificate `name`, which is created when it is first needed."""
         if not self._path(name, "pem").exists():
             self._make(name, _DAYS.get(name, 90))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

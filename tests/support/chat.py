@@ -13,7 +13,7 @@ from stemdrop.domain.jobs import CREDITS, Mode
 
 
 def mode_label(translate: Language, mode: Mode) -> str:
-    """The label of a mode's button at the price of the paid hosts."""
+    """Return the label of a mode's button at the price of the paid hosts."""
     return translate.priced(f"mode.{mode}", translate.credits(CREDITS[mode]))
 
 
@@ -42,7 +42,7 @@ class Person:
         return self.telegram.send_text(self.chat_id, text, user_id=self.id, **place)
 
     async def asks(self, song: Path, *numbers: int, **how: str | int | None) -> tuple[Message, Message]:
-        """Send a song and press the n-th button, and of what that opens the next; returns song and menu."""
+        """Send a song and press the n-th button for each of `numbers` in turn; returns song and menu."""
         sent = await self.sends(song, **how)
         menu = await self.answer_to(sent)
         for number in numbers:
@@ -66,11 +66,11 @@ class Person:
         return [found for found in shown if found.message_id > message.message_id]
 
     def audios(self) -> list[Message]:
-        """All stems that have arrived."""
+        """Return all stems that have arrived."""
         return [found for found in self.telegram.bot_messages(self.chat_id) if found.kind == "audio"]
 
     def titles(self) -> list[str]:
-        """Their titles, in order."""
+        """Return the titles of the stems that have arrived, in order."""
         return [str(message.media["title"]) for message in self.audios() if message.media]
 
     async def taps(self, message: Message, number: int) -> CallbackQuery:

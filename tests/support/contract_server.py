@@ -1,4 +1,4 @@
-"""A server that speaks the contract of StemSplit, LALAL.AI or fal, and refuses what it refuses.
+"""A server that speaks the contract of StemSplit, LALAL.AI or fal, and refuses what that provider refuses.
 
     async with ContractServer("stemsplit", tone).run() as server:
         settings = {"STEMSPLIT_API_URL": server.url, "STEMSPLIT_API_KEY": server.key}
@@ -54,10 +54,10 @@ class ContractServer:
     """One provider's API.
 
     `creates` are the accepted jobs: their bodies with `task_id`. `charged` are the tasks that cost something;
-    one that fails for nothing is taken off. `credits` is what is left, in the provider's unit. `sources` are
-    the songs that it has fetched or was given. With `answers_by_itself` a job ends at once; otherwise its
+    one that fails without a charge is removed. `credits` is what is left, in the provider's unit. `sources`
+    are the songs that it has fetched or was given. With `answers_by_itself` a job ends at once; otherwise its
     first poll finds it in the queue and the later ones progress, until `finish`. `calls` are the names of all
-    calls. `honours_keys`: an idempotency key in a header is honoured. `jobs` may be changed by a test.
+    calls. With `honours_keys` an idempotency key in a header counts. A test may change `jobs`.
     """
 
     def __init__(self, name: str, stem: bytes = b"") -> None:
@@ -89,7 +89,7 @@ class ContractServer:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator["ContractServer"]:
-        """Serve it on a free loopback port."""
+        """Serve the API on a free loopback port."""
         limits = httpx.Limits(max_keepalive_connections=0)
         async with serve(self._app()) as root, httpx.AsyncClient(timeout=WAIT_S, limits=limits) as self._http:
             self.root, self.url = root, root + self.contract.base
@@ -101,8 +101,8 @@ class ContractServer:
     def fault(self, call: str, kind: str, times: int = 1) -> None:
         """Let the next calls go wrong.
 
-        call: create, status, upload, balance, callback, stem. Of a create call, `early_callback`,
-        `never_ends` and the failures befall the job that it starts; of a status call, the job it asks for
+        call: create, status, upload, balance, callback, stem. At a create call, `early_callback`,
+        `never_ends` and the failures concern the job that it starts; at a status call, the job it asks for
         first. A `lost` create call is accepted, a `lost` callback never sent, and a `wrongly_signed` one is
         tried again. An `expired_link` expires all links of that job, until a status call renews them.
         """
@@ -116,7 +116,7 @@ class ContractServer:
         return await self._call_back(job)
 
     def task_id(self, number: int = -1) -> str:
-        """The id of the n-th accepted job."""
+        """Return the id of the n-th accepted job."""
         return str(self.creates[number]["task_id"])
 
     # For the contracts.
@@ -160,7 +160,7 @@ class ContractServer:
         return f"{self.root}/stems/{job.id}/{job.links}/{label}.mp3"
 
     def length_of(self, content: bytes) -> float:
-        """Return the length of a song in seconds, 0 if it is none."""
+        """Return the length of a song in seconds, 0 if the content is not a song."""
         with suppress(av.FFmpegError), av.open(io.BytesIO(content), "r") as song:
             return float(song.duration or 0) / av.time_base
         return 0

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def decode(source: Path | bytes) -> NDArray[np.float32]:
-    """Return all samples by channel."""
+    """Return all samples (channels × samples) at the file's own rate."""
     with av.open(BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
         resampler = av.AudioResampler(format="fltp")
         frames = [even for frame in container.decode(audio=0) for even in resampler.resample(frame)]

@@ -30,7 +30,7 @@ from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Queue
 
-# The settings with which `Deployment.second` is asked where `provider` does not do it.
+# The settings with which `Deployment.second` is asked where `provider` does not split a song.
 TWO_PROVIDERS = {"PROVIDERS": "sunoapi,selfhosted"}
 
 # Refusals of Telegram without a fault: two taps on a button show the same text, and a tap that waited for the
@@ -68,8 +68,8 @@ class Deployment:
         self._log_length = 0
         self._refusals = 0
         self.processes: list[Process] = []
-        self.redis_url = environment.redis.url  # where the jobs are, seen from here
-        self.settings: dict[str, str] = {}  # beside the environment's, of processes started from now on
+        self.redis_url = environment.redis.url  # how this process reaches the jobs
+        self.settings: dict[str, str] = {}  # added to the environment's, for processes started from now on
 
     @property
     def telegram(self) -> Telegram:
@@ -80,7 +80,7 @@ class Deployment:
         return self.provider, self.second
 
     def song(self, title: str, seconds: float = 1.0) -> Path:
-        """A short MP3 of that title, unlike any other."""
+        """Write a short MP3 with this title, unlike any other, and return its path."""
         path = self.environment.directory / f"{title[:20].replace('/', '_')}.mp3"
         mp3(path, seconds, title)
         return path
@@ -105,11 +105,11 @@ class Deployment:
         await self.start(*(process.arguments[0] for process in self.processes))
 
     def texts(self, person: Person) -> list[Message]:
-        """The bot's messages of text in the person's chat."""
+        """Return the bot's text messages in the person's chat."""
         return [shown for shown in self.telegram.bot_messages(person.chat_id) if shown.kind == "text"]
 
     def menu_of(self, song: Message) -> Message:
-        """The bot's message that answers this song."""
+        """Return the bot's message that answers this song."""
         shown = self.telegram.bot_messages(song.chat.id)
         return next(message for message in shown if message.reply_to is song)
 
@@ -118,7 +118,7 @@ class Deployment:
         await until(lambda: len(self.provider.creates) >= count)
 
     async def separating(self, count: int = 1) -> None:
-        """Wait until so many jobs are separated, as is stored: their messages say so sooner."""
+        """Wait until so many jobs are stored as separating; their messages say so sooner."""
         async with asyncio.timeout(WAIT_S), self.store() as store:
             while sum(job.state is JobState.SEPARATING for job in await store.open_jobs()) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.03)
@@ -189,7 +189,7 @@ class Deployment:
 
 @asynccontextmanager
 async def _second_provider(stem: bytes, settings: Mapping[str, str]) -> AsyncIterator[Provider]:
-    """Yield the second provider, which runs only where it is asked: cheaper, since dearer ones are not."""
+    """Yield the second provider, which runs only if it is asked. It is cheaper: dearer ones are not asked."""
     second = Provider(stem)
     second.abilities = {"modes": {"separate_vocal": {"credits": 6}, "split_stem": {"credits": 30}}}
     if settings.get("PROVIDERS") != TWO_PROVIDERS["PROVIDERS"]:
@@ -203,7 +203,7 @@ async def _second_provider(stem: bytes, settings: Mapping[str, str]) -> AsyncIte
 async def open_deployment(
     folder: Path, *commands: str, local_mode: bool = False, **settings: str
 ) -> AsyncIterator[Deployment]:
-    """An environment of its own with these processes; `settings` beside those that name the provider."""
+    """Open an environment with these processes; `settings` are added to those that name the provider."""
     tone = mp3(folder / "tone.mp3")
     async with Provider(tone).run() as provider, _second_provider(tone, settings) as second:
         named = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}

@@ -45,7 +45,7 @@ _SLOW_MS = 5000
 
 
 class DoctorFixture:
-    """A test may change `environ`, `timeouts`, `folder` and Redis; `reset` restores them."""
+    """The set-up. A test may change `environ`, `timeouts`, `folder` and Redis; `reset` restores them."""
 
     def __init__(
         self, product: Product, provider: Provider, certificates: Certificates, public_url: str, folder: Path
@@ -82,7 +82,7 @@ class DoctorFixture:
         await self.heartbeats("bot", "webhook", "worker")
 
     async def sends(self, telegram: Telegram) -> None:
-        """A user sends a song to the bot of this Telegram, and a job is made of it."""
+        """Let a user send a song to the bot of this Telegram, and make a job of it."""
         self._sender = telegram
         song = self._folder / "song.mp3"
         song.write_bytes(self.provider.stem)
@@ -136,7 +136,7 @@ class DoctorFixture:
 
 @asynccontextmanager
 async def open_doctor_fixture(redis_url: str, tone: bytes, folder: Path) -> AsyncIterator[DoctorFixture]:
-    """Start everything, in a healthy state."""
+    """Start all parts of the set-up in a healthy state."""
     certificates = Certificates(folder)
     telegram = Telegram(folder / "telegram")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,6 @@
-"""The table of `docs/doctor.md`: the doctor's finding for each misconfiguration. As a program it writes it:
+"""The table of `docs/doctor.md`: the doctor's finding for each misconfiguration.
+
+As a program, this module writes the table:
 
 PYTHONPATH=.:tests/support .venv/bin/python tests/support/doctor_page.py
 """

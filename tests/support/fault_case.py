@@ -51,7 +51,7 @@ class Case:
 
     @asynccontextmanager
     async def deployment(self, **settings: Any) -> AsyncIterator[Deployment]:
-        """A deployment without processes. In the suite all stems are only two, which are sooner sent."""
+        """Open a deployment without processes. In the suite a song has two stems only, for speed."""
         self._deployments += 1
         folder = self.folder / f"deployment-{self._deployments}"
         folder.mkdir()
@@ -69,8 +69,11 @@ class Case:
     async def settle(
         self, ledger: Ledger, fault: str, times: int = 1, *, twice: int = 0, explained: int | None = 0
     ) -> Account:
-        """Wait until all is well; nothing may be lost or paid twice, at most `twice` stems come again, and so
-        many songs end with an explanation (None: as many as may be)."""
+        """Wait until all is well, add the fault's row, and return the account.
+
+        Asserts that nothing is lost or paid twice, that at most `twice` stems come again, and that
+        `explained` songs end with an explanation (None: any number).
+        """
         self.healed_at = self.healed_at or time.monotonic()
         await ledger.all_well()
         account = ledger.account()
@@ -91,7 +94,7 @@ class Case:
 
 @asynccontextmanager
 async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Deployment, Ledger, TcpProxy]]:
-    """A deployment with a network to the API that can break; stems come on another."""
+    """Open a deployment whose connections to the API can be cut; stems come by others."""
     async with (
         case.deployment(**settings) as deployment,
         TcpProxy(lambda: [port_of(deployment.provider.url)]).run() as wire,

@@ -16,7 +16,7 @@ from sandbox.environment.server import serve
 
 @dataclass
 class FileServer:
-    """`files` maps a path without its slash to what is answered; a callable is asked at each request."""
+    """The server. `files` maps a path without its slash to the answer, or to a function that returns it."""
 
     url: str = ""
     files: dict[str, Response | Callable[[], Response]] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class FileServer:
         return f"{self.url}/{quote(path)}"
 
     def redirect(self, path: str, to: str | None, status: int = 302) -> str:
-        """Answer with a redirect; without a target, one that names none."""
+        """Answer with a redirect and return its URL; with `to` None, the redirect names no target."""
         self.files[path] = Response(b"", status, {} if to is None else {"location": to})
         return f"{self.url}/{path}"
 

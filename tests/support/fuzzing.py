@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-# How many times as many examples as in the suite; then each run makes up others.
+# The multiple of the suite's number of examples; unless it is 0, each run makes up new ones.
 FUZZ = int(os.environ.get("FUZZ", "0"))
 
-# With halves of surrogate pairs, which JSON can hold and nothing can store.
+# With lone surrogates, which JSON can hold and nothing can store.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
 SCALARS = TEXT | st.sampled_from([None, True, False, 0, -1, 0.5, 1e400, -(10**400), 2**63, 200]) | st.floats()
 JSON: SearchStrategy[Any] = (
@@ -21,13 +21,13 @@ JSON: SearchStrategy[Any] = (
 
 
 def mostly(usual: SearchStrategy[Any], odd: SearchStrategy[Any]) -> SearchStrategy[Any]:
-    """One in eight is odd: a body that is wrong in every place is refused at the first."""
+    """Draw one in eight from `odd`: a body that is wrong in every place is refused at the first."""
     # in the middle, since Hypothesis prefers the edges
     return st.integers(0, 7).flatmap(lambda number: odd if number == 5 else usual)
 
 
 def fuzzed(examples: int) -> settings:
-    """Decorates a property."""
+    """Return the settings with which a property is decorated."""
     return settings(
         max_examples=examples * max(1, FUZZ),
         derandomize=not FUZZ,

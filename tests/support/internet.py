@@ -249,7 +249,7 @@ async def _answer(address: str, reader: asyncio.StreamReader, writer: asyncio.St
     does not answer. A stem's text is the server's address, the TLS server name and the Host header."""
     tls = writer.get_extra_info("ssl_object")
     try:
-        while (first := await reader.readexactly(1)) != b"\x16":  # TLS where there is none
+        while (first := await reader.readexactly(1)) != b"\x16":  # TLS at a port without it
             head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
             path = head.split(" ")[1]
             host = next(line[6:] for line in head.split("\r\n") if line.lower().startswith("host: "))
@@ -270,6 +270,7 @@ async def _answer(address: str, reader: asyncio.StreamReader, writer: asyncio.St
 
 
 def server_context(folder: Path) -> ssl.SSLContext:
+    """Return a context that chooses the certificate by the server name in the TLS handshake."""
     contexts = {}
     for name in ("good", "self"):
         contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -296,7 +297,7 @@ def never_answer(address: str, port: int) -> list[socket.socket]:
         one.connect_ex((address, port))
         try:
             one.getpeername()
-        except OSError:  # not taken
+        except OSError:  # the queue is full
             one.close()
             return queue
         queue.append(one)

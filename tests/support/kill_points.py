@@ -43,7 +43,7 @@ KINDS = (
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _PACKAGES = ("stemdrop", "bot", "webhook", "worker")
 _MOVE, _MOVE_REMIX = "JobStore.move", "Remixes.move"
-# A remix comes to the others only by a fault.
+# A remix gets into its other states only by a fault.
 _REMIX_STATES = (RemixState.SENDING, RemixState.SENT, RemixState.CANCELLED)
 # Each method of the Bot API begins with one of these.
 _VERBS = ("send_", "edit_", "answer_", "get_", "set_", "delete_", "copy_", "forward_", "leave_", "pin_")

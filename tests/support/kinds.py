@@ -44,7 +44,7 @@ def silence(path: Path, size_bytes: int) -> Path:
 
 
 def record(source: Path, target: Path, kind: Kind, seconds: float) -> Path:
-    """The first seconds of `source` as this kind of file."""
+    """Write the first seconds of `source`, a song at 44.1 kHz, as this kind of file."""
     with av.open(str(source)) as song, av.open(str(target), "w", format=kind.container) as file:
         picture = file.add_stream("mpeg4", rate=10) if kind.has_picture else None
         sound = cast(AudioStream, file.add_stream(kind.codec, rate=kind.rate, layout=kind.layout))

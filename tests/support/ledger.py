@@ -18,7 +18,7 @@ from stemdrop.storage.keys import SPENT
 
 VOCALS, ALL_STEMS = 0, 1
 _CHOOSING, _DONE, _FAILED, _CANCELLED = "🎵 “", "✅", "⚠️", "✖️"
-# Tasks are run again for some minutes, and for the answer to an album five are waited.
+# Tasks are run again for some minutes, and the answer to an album is awaited for five minutes.
 WAIT_S = 900.0
 # Longer than another worker takes to take over the tasks of a dead one.
 IMPATIENT_S = 30.0
@@ -28,8 +28,8 @@ IMPATIENT_S = 30.0
 class Play:
     """One song of one person, who picks a mode.
 
-    `stems` is the number of stems that must arrive, `packs` that of ZIPs and voice messages. `is_alone`: the
-    chat, which may have become another, holds nothing else.
+    `stems` is the number of stems that must arrive, `packs` that of ZIPs and voice messages. With `is_alone`
+    the song has the chat, which may have become another one, for itself.
     """
 
     person: Person
@@ -48,38 +48,38 @@ class Play:
 
     @property
     def translations(self) -> list[Message]:
-        """Those of text; one, unless it was sent in the very moment of a kill."""
+        """The text messages among them: one, unless it was sent in the very moment of a kill."""
         return [message for message in self.shown if message.kind == "text"]
 
     @property
     def is_over(self) -> bool:
-        """Whether its user has been told the end of it."""
+        """Whether the user has been told how the song ended."""
         return any(message.text.startswith((_DONE, _FAILED, _CANCELLED)) for message in self.translations)
 
     @property
     def is_explained(self) -> bool:
-        """Whether it failed, and its user has been told so."""
+        """Whether the song failed, and the user has been told so."""
         return not self.is_done and any(message.text.startswith(_FAILED) for message in self.translations)
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether its user has been told that it is."""
+        """Whether the user has been told that the song is cancelled."""
         return any(message.text.startswith(_CANCELLED) for message in self.translations)
 
     @property
     def is_done(self) -> bool:
-        """Whether its user has been told that the stems are there."""
+        """Whether the user has been told that the stems are there."""
         return any(message.text.startswith(_DONE) for message in self.translations)
 
     @property
     def titles(self) -> Counter[str]:
-        """Its stems in the chat, and how often each is there."""
+        """The titles of the song's stems in the chat, and how often each is there."""
         media = [message.media for message in self.shown if message.kind in ("audio", "document")]
         return Counter(str(file["title"]) for file in media if file and "title" in file)
 
     @property
     def packed(self) -> int:
-        """How many ZIPs and voice messages are in the chat."""
+        """The number of ZIPs and voice messages in the chat."""
         files = [message for message in self.shown if message.kind in ("voice", "document")]
         return sum("title" not in (file.media or {}) for file in files)
 
@@ -93,7 +93,7 @@ class Account:
     lost: int = 0  # stems that did not come without an explanation; all stems of a song that never ends
     twice: int = 0  # stems that came again
     shown_twice: int = 0  # messages of a job that came again
-    paid_twice: int = 0  # create calls beyond one a job that a provider was paid for, whichever
+    paid_twice: int = 0  # paid create calls beyond one per job, at whichever provider
     notes: list[str] = field(default_factory=list)
 
     def __add__(self, other: "Account") -> "Account":
@@ -123,7 +123,7 @@ class Ledger:
         kind: str | None = None,
         album: str | None = None,
     ) -> Play:
-        """A person, a new one unless named, sends a song and picks a mode; returns when that was seen."""
+        """Let a person, by default a new one, send a song and pick a mode; returns when that was seen."""
         play = await self.send(mode, stems=stems, title=title, person=person, kind=kind, media_group_id=album)
         await self.pick(play)
         return play
@@ -137,7 +137,7 @@ class Ledger:
         person: Person | None = None,
         **how: str | None,
     ) -> Play:
-        """A person sends a song that is to be split in this way; returns when it was answered."""
+        """Let a person send a song that is to be split in this way; returns when the bot has answered."""
         number = len(self.plays) + 1
         person = person or self.person()
         if stems is None:
@@ -149,11 +149,11 @@ class Ledger:
         return play
 
     async def play_all(self, modes: Sequence[int]) -> list[Play]:
-        """Many at once."""
+        """Play several songs at once."""
         return list(await asyncio.gather(*(self.play(mode) for mode in modes)))
 
     async def pick(self, play: Play) -> None:
-        """Tap the mode until the message shows that it was understood: people are impatient."""
+        """Tap the mode repeatedly, as impatient people do, until the message shows that it was understood."""
         while any(message.text.startswith(_CHOOSING) for message in play.translations):
             menu = play.translations[-1]
             if menu.text.startswith(_CHOOSING):
@@ -165,7 +165,7 @@ class Ledger:
                 await asyncio.sleep(0.05)
 
     async def press(self, play: Play, label: str, effect: Callable[[], object]) -> None:
-        """Tap the button on which this can be read until that has had its effect."""
+        """Tap the button whose label contains `label` until `effect` returns something true."""
         telegram = self.deployment.telegram
 
         def shown() -> list[tuple[Message, str]]:
@@ -192,7 +192,7 @@ class Ledger:
         await self.deployment.tasks_rest(WAIT_S)
 
     def account(self) -> Account:
-        """Count; `notes` name each irregularity."""
+        """Return the counts; `notes` name each irregularity."""
         account = Account(songs=len(self.plays))
         for play in self.plays:
             titles = play.titles
@@ -238,6 +238,6 @@ class Ledger:
 
 
 def _job_of(source_url: str) -> str:
-    """The job whose source this is: `…/source/<job>.<time>.<signature>/audio.mp3`, or `…/<job>.mp3`."""
+    """Return the job of a source: `…/source/<job>.<time>.<signature>/audio.mp3`, or `…/<job>.mp3`."""
     *_, folder, name = source_url.split("/")
     return (name if folder == "uploads" else folder).partition(".")[0]

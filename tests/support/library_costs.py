@@ -1,4 +1,4 @@
-"""Keeps what libraries compute anew, and slowly, for each connection or client: tests open thousands."""
+"""Caches what libraries compute anew, and slowly, for each connection or client: tests open thousands."""
 
 import os
 import ssl
@@ -10,13 +10,13 @@ import redis.utils
 from babel import localedata
 from redis.client import CaseInsensitiveDict
 
-# Read when numpy is imported: its threads, which spin while they wait, more than double a product's time.
+# numpy reads it when imported. Its threads, which spin while they wait, more than double a product's time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def reduce_library_costs() -> None:
-    """Idempotent."""
-    # Read from the installed package's files for every single connection.
+    """Patch the libraries; a second call changes nothing more."""
+    # redis-py reads its version from the installed package's files for every single connection.
     redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
     # Each client of redis-py fills one with the names of all commands; the engine makes a client per task.
     CaseInsensitiveDict.__init__ = _fill  # type: ignore[method-assign]
@@ -27,7 +27,7 @@ def reduce_library_costs() -> None:
 
 
 def load_locales() -> None:
-    """Load what the product shows in its languages, which is kept, before other processes are forked."""
+    """Load the product's translations and locales, which are kept, before other processes are forked."""
     from stemdrop.chat.translations import LOCALES, load_translations
 
     load_translations()

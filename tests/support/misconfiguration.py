@@ -19,8 +19,11 @@ Apply = Callable[[DoctorFixture], AbstractAsyncContextManager[None]]
 
 @dataclass(frozen=True)
 class Misconfiguration:
-    """`check` is `subject: check`; `also` lists other checks that fail for the same reason. `found` is a part
-    of the finding's text, `advice` the beginning of its advice."""
+    """One misconfiguration and the finding that must report it.
+
+    `check` is `subject: check`; `also` lists other checks that fail for the same reason. `found` is a part of
+    the finding's text, `advice` the beginning of its advice.
+    """
 
     text: str
     check: str

@@ -25,7 +25,7 @@ _SUBJECTS = [
 ]
 MISCONFIGURATIONS: list[Misconfiguration] = [it for subject in _SUBJECTS for it in subject]
 
-# They change what the checks of other subjects find, or other misconfigurations change what is found of them.
+# These change the findings of other subjects, or other misconfigurations change their findings.
 _ALONE = (
     misconfigured_settings.short_key,
     misconfigured_redis.no_redis,
@@ -62,7 +62,7 @@ _ALONE = (
 
 
 def runs() -> list[list[Misconfiguration]]:
-    """Return the misconfigurations that each run of the doctor finds: one of each subject, or one alone."""
+    """Return the misconfigurations for each run of the doctor: one of each subject together, or one alone."""
     shared = [[it for it in subject if it.apply not in _ALONE] for subject in _SUBJECTS]
     together = [[it for it in row if it] for row in zip_longest(*shared)]
     return together + [[it] for it in MISCONFIGURATIONS if it.apply in _ALONE]

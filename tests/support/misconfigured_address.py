@@ -65,7 +65,7 @@ async def no_tls(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 def certified(name: str, text: str, found: str, advice: str, result: CheckResult = CheckResult.WRONG) -> None:
-    """Serve the right webhook with a wrong certificate."""
+    """Register a misconfiguration in which the webhook has a wrong certificate."""
 
     @misconfiguration(text, "public address: certificate", found, advice, result=result)
     async def show(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -116,7 +116,7 @@ async def never_answers(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 def answered(text: str, found: str, advice: str, answer: Callable[[Request], Response]) -> None:
-    """Another server gives this answer."""
+    """Register a misconfiguration in which another server gives this answer."""
 
     @misconfiguration(text, "public address: webhook", found, advice)
     async def show(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -204,6 +204,7 @@ async def webhook_without_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[
 
 @asynccontextmanager
 async def webhook_at(doctor_fixture: DoctorFixture, redis_url: str) -> AsyncIterator[None]:
+    """Point PUBLIC_URL to a webhook with the Redis at `redis_url`."""
     product = doctor_fixture.product
     async with connect(redis_url) as redis:
         changed = product.changed(store=JobStore(redis), probes=Probes(redis))

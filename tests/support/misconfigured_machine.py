@@ -42,7 +42,7 @@ async def clock_of_the_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def ahead(doctor_fixture: DoctorFixture, name: str) -> AsyncIterator[None]:
-    """Set the clock of the server in that setting an hour ahead."""
+    """Set the clock of the server that the setting `name` names an hour ahead."""
 
     def change(said: bytes) -> bytes:
         date = formatdate(time.time() + 3600, usegmt=True).encode()

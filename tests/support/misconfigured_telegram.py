@@ -202,7 +202,7 @@ async def poll_for_ever(doctor_fixture: DoctorFixture) -> None:
 
 @asynccontextmanager
 async def local_server(doctor_fixture: DoctorFixture) -> AsyncIterator[Path]:
-    """Run a local Bot API server that knows a song; returns the folder of its files."""
+    """Run a local Bot API server that knows a song; yields the folder of its files."""
     folder = doctor_fixture.folder / "local"
     telegram = Telegram(folder, local=True)
     await doctor_fixture.product.redis.delete("stemdrop:jobs:open")

@@ -1,4 +1,4 @@
-"""The mixer's page with stems that a test computes, served as the webhook does."""
+"""The mixer's page with stems that a test computes, served as the webhook serves it."""
 
 import html
 import io
@@ -32,7 +32,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
 def flac(samples: NDArray[np.int16]) -> bytes:
-    """Encode one channel as both of a FLAC file."""
+    """Encode one channel (16 bit, 44.1 kHz) as both channels of a FLAC file."""
     encoded = io.BytesIO()
     with av.open(encoded, "w", format="flac") as container:
         stream = container.add_stream("flac", rate=RATE, layout="stereo")
@@ -58,7 +58,7 @@ class Stage:
     title: str = "Morning Line"
     below: str = ""
     refuse: Callable[[str], Response | None] = lambda path: None
-    # `/measures` answers so many times that they are not there yet; before that, no stem has peaks
+    # how often `/measures` still answers that there are no measures yet; until then no stem has peaks
     busy_measuring: int = 0
     asked: list[str] = field(default_factory=list)
     mixes: list[dict[str, Any]] = field(default_factory=list)

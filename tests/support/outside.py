@@ -1,6 +1,6 @@
 """Misconfigured DNS, firewall and certificates of a public address with a name.
 
-They are run in network namespaces (`internet.py`), where this file is the program.
+The cases run in network namespaces (`internet.py`), where this file is the program.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ _ZONE = {
 
 @dataclass(frozen=True)
 class Case:
-    """Like `Misconfiguration`; `settings` are those that differ from `https://www.stems.test`."""
+    """Like `Misconfiguration`; `settings` are added to those that all cases share."""
 
     text: str
     check: str
@@ -189,4 +189,4 @@ async def _run_all(folder: Path) -> dict[str, list[Finding]]:
 
 if __name__ == "__main__":
     findings = asyncio.run(_run_all(Path(sys.argv[1])))
-    print(json.dumps({text: [asdict(it) for it in of_it] for text, of_it in findings.items()}))  # noqa: T201 - read by `play`
+    print(json.dumps({text: [asdict(it) for it in of_it] for text, of_it in findings.items()}))  # noqa: T201 - read by `run`

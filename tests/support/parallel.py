@@ -29,7 +29,7 @@ _CHEAP = {
 _GROUP_SIZE = 12
 # One worker runs all tests that use it, so that there is one browser.
 _BROWSER = "browser"
-# For leases, polls and flood limits; their tests are few and long.
+# Folders of tests that mostly wait, for leases, polls and flood limits; these tests are few and long.
 WAITING = ("journeys", "faults")
 _NUMBER = struct.Struct("!I")
 
@@ -103,7 +103,7 @@ def run_tests(session: pytest.Session) -> bool | None:
 
 
 class _Worker:
-    """A forked process that runs groups; seen from the parent."""
+    """The parent's view of a forked process that runs groups."""
 
     def __init__(
         self, session: pytest.Session, groups: list[list[pytest.Item]], queue: int, number: int
@@ -203,7 +203,7 @@ class _Results:
 
 
 class _Reporter:
-    """Sends a worker's reports to the parent, but no set-up and tear-down that passed and were not timed."""
+    """Sends a worker's reports to the parent, except for passed set-ups and tear-downs that are not timed."""
 
     def __init__(self, config: pytest.Config, connection: socket.socket) -> None:
         self._config = config
@@ -226,7 +226,7 @@ class _Reporter:
 
 
 def _take_own_ports(number: int, workers: int) -> None:
-    """Else a server could open the port that another worker has chosen for a process that is starting."""
+    """Give a worker its own ports, so that no server opens a port that another worker has just chosen."""
     first, size = ports._LOWEST, (ports._ephemeral_start() - ports._LOWEST) // workers
     ports._LOWEST = first + number * size
     ports._ephemeral_start = lambda: first + (number + 1) * size

@@ -60,7 +60,7 @@ class ProcessPool:
             )
 
     def close(self) -> None:
-        """End it and all of its children."""
+        """End the process and all of its children."""
         self._process.terminate()
         self._process.wait()
         self._folder.cleanup()
@@ -246,7 +246,7 @@ class _Server:
     def _become_child(self, order: Mapping[str, Any]) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        # a suite that runs in the background ignores Ctrl-C, and so would its processes
+        # a suite that runs in the background ignores Ctrl-C, and its processes would inherit that
         signal.signal(signal.SIGINT, signal.default_int_handler)
         self._selector.close()
         for end in (self._listening, self._wakeup, self._signalled, *self._received):
@@ -284,7 +284,7 @@ def _run_order(order: Mapping[str, Any]) -> None:
         os.chdir(order["cwd"])
         os.environ.clear()
         os.environ.update(order["env"])
-        tempfile.tempdir = None  # it may be known already, by the parent's TMPDIR
+        tempfile.tempdir = None  # it may be set already, from the parent's TMPDIR
         sys.argv = list(order["argv"])
         code = _run(sys.argv[1:])
     except SystemExit as ending:

@@ -52,7 +52,7 @@ DEADLINES = Deadlines(poll_after_s=120, poll_interval_s=30, job_timeout_s=1800, 
 
 
 class Clock:
-    """Unix seconds that move when told to, and a millisecond per look: no two steps happen at one time."""
+    """Unix seconds that advance by a millisecond at each call, so that no two steps have the same time."""
 
     def __init__(self) -> None:
         self.now = time.time()
@@ -66,7 +66,7 @@ class Clock:
 
 
 class _NeverBusy(Clock):
-    """For flood limits that are not the test's subject: a day passes between any two messages."""
+    """The clock of flood limits that a test is not about: a day passes at each call."""
 
     def __call__(self) -> float:
         self.advance(86_400)
@@ -81,7 +81,7 @@ class Product(Parts):
     clock: Clock
 
     def changed(self, **parts: Any) -> "Product":
-        """The same parts but for these."""
+        """Return a copy in which these parts are replaced."""
         other = copy(self)
         for name, part in parts.items():
             setattr(other, name, part)
@@ -101,30 +101,30 @@ class Product(Parts):
         return build_tasks(self, fetcher, max_bytes=max_bytes, **options)
 
     def submission(self, *, has_callbacks: bool = True) -> Submission:
-        """The task SUBMIT; without callbacks as with an empty PUBLIC_URL."""
+        """Return the task SUBMIT; without callbacks it works as with an empty PUBLIC_URL."""
         return self._tasks(has_callbacks=has_callbacks).submission
 
     def delivery(self, *, max_bytes: int | None = None) -> Delivery:
-        """The task DELIVER; `max_bytes` is what Telegram takes."""
+        """Return the task DELIVER; `max_bytes` is the size of the largest file that Telegram takes."""
         return self._tasks(max_bytes).delivery
 
     def archives(self, *, max_bytes: int | None = None) -> Archives:
-        """The task PACK; `max_bytes` is what Telegram takes."""
+        """Return the task PACK; `max_bytes` is as for `delivery`."""
         return self._tasks(max_bytes).archives
 
     def renders(self, *, max_bytes: int | None = None) -> Renders:
-        """The task RENDER; `max_bytes` is what Telegram takes."""
+        """Return the task RENDER; `max_bytes` is as for `delivery`."""
         return self._tasks(max_bytes).renders
 
     def measuring(self) -> Measuring:
-        """The task MEASURE."""
+        """Return the task MEASURE."""
         return self._tasks().measuring
 
     def poller(self, update_health: UpdateHealth | None = None) -> Poller:
         return Poller(self.bot, self.store, self.engine, self.dead_letters, update_health or UpdateHealth())
 
     def updates(self, application: Any) -> UpdateHandler:
-        """The task UPDATE."""
+        """Return the task UPDATE."""
         return UpdateHandler(application, self.dead_letters, Apology(self.users, self.translations))
 
     def recovery(self, deadlines: Deadlines = DEADLINES) -> Recovery:
@@ -137,7 +137,7 @@ class Product(Parts):
         return build_application(self)
 
     async def job(self, job_id: str) -> Job:
-        """A job that must be there."""
+        """Return a job, which must exist."""
         job = await self.store.get(job_id)
         assert job is not None
         return job
@@ -146,14 +146,14 @@ class Product(Parts):
         return await self.store.jobs_of(user_id)
 
     async def ordered(self) -> list[tuple[str, str]]:
-        """Take all tasks that wait for workers; each as (task, argument), in order."""
+        """Take all waiting tasks SUBMIT and DELIVER; returns each as (task, argument), in order."""
         taken: list[tuple[str, str]] = []
         for queue, task in ((Queue.SUBMISSIONS, Task.SUBMIT), (Queue.DELIVERIES, Task.DELIVER)):
             taken += [(task.value, argument) for argument in await self.taken(queue, task)]
         return taken
 
     async def packs(self) -> list[str]:
-        """Take all orders of packs that wait."""
+        """Take all waiting tasks PACK; returns their arguments."""
         return await self.taken(Queue.PACKS, Task.PACK)
 
     async def taken(self, queue: Queue, task: Task) -> list[str]:
@@ -168,7 +168,7 @@ class Product(Parts):
         return [pickle.loads(message[b"args"])[0] for _, message in waiting]
 
     async def fail(self, job_id: str, failure: Failure) -> None:
-        """Fail a job that is being submitted: before the create call if it cost nothing."""
+        """Fail a job that is being submitted, before the create call if the failure cost nothing."""
         if failure.charged is False:
             await self.store.not_accepted(await self.job(job_id))
         else:
@@ -176,8 +176,10 @@ class Product(Parts):
         assert await self.store.fail(job_id, [JobState.SUBMITTING], failure)
 
     async def at(self, state: JobState, source: Message, /, **changes: Any) -> Job:
-        """A job that came to this state the ordinary way. `changes` are of the new job, and `task_id`,
-        `result`; its mode is all stems unless named."""
+        """Return a job that came to this state in the ordinary way.
+
+        `changes` are those of the new job, and `task_id` and `result`. The default mode is all stems.
+        """
         task_id = changes.pop("task_id", "task-1")
         result = changes.pop("result", None)
         usual: dict[str, Any] = {"mode": Mode.SPLIT_STEM, "agreed_price": 50}
@@ -196,7 +198,7 @@ class Product(Parts):
 
 
 def new_job(source: Message) -> Job:
-    """The job that a person's message with a song makes."""
+    """Return the job that the bot makes of a person's message with a song."""
     media = source.media
     assert media is not None
     thumbnail = media.get("thumbnail") or {}
@@ -222,12 +224,12 @@ def new_job(source: Message) -> Job:
 
 
 def result_of(urls: dict[str, str]) -> Result:
-    """A success with these stems: key → URL."""
+    """Return a success with these stems (key → URL)."""
     return Result(200, tuple(Stem(key, url) for key, url in urls.items()))
 
 
 def one_authority(directory: Path) -> Path:
-    """A file with one certificate authority: loading all of them costs every client a twentieth second."""
+    """Write a file with one certificate authority: loading all of them takes each client 50 ms."""
     mark = "-----END CERTIFICATE-----"
     path = directory / "authority.pem"
     path.write_text(Path(certifi.where()).read_text().partition(mark)[0] + mark)
@@ -245,8 +247,10 @@ async def open_product(
     clock: Clock | None = None,
     **settings: str,
 ) -> AsyncIterator[Product]:
-    """Put everything together; `settings` override. Flood limits hold only where they are the subject, by
-    `clock` where it is given."""
+    """Open all parts; `settings` override the usual ones.
+
+    Flood limits hold only if `is_flood_limited`, by `clock` if it is given.
+    """
     read = load_settings(
         {
             "TELEGRAM_BOT_TOKEN": telegram.token,
@@ -280,14 +284,14 @@ async def open_product(
             source_clock=clock,
         )
         product.telegram, product.closing = telegram, stack
-        product.job_message.reactions = None  # they come in the background, between any two calls
+        product.job_message.reactions = None  # reactions would come in the background, between any two calls
         stack.push_async_callback(product.bot.shutdown)
         await product.bot.initialize()
         yield product
 
 
 class BotRoom:
-    """A bot that handles what people did when it is told to, in order."""
+    """A bot that handles people's updates in order, when the test lets it."""
 
     def __init__(self, product: Product, application: Any) -> None:
         self.product = product
@@ -299,12 +303,12 @@ class BotRoom:
         self._last = ""
 
     async def handle(self, received_at: float | None = None) -> None:
-        """Fetch what waits and handle it, until nothing does; as received then, if that is said."""
+        """Fetch and handle updates until none wait, as if received at `received_at` (Unix seconds)."""
         dated = {} if received_at is None else {"received_at": received_at}
         while updates := await self.telegram.updates.poll(self._offset, 100, 0):
             for update in updates:
                 self._last = json.dumps({**update, **dated})
-                with suppress(TryLater):  # what the engine would run again
+                with suppress(TryLater):  # the engine would run it again
                     await self._handler.run(self._last)
                 self._offset = update["update_id"] + 1
 
@@ -317,7 +321,7 @@ class BotRoom:
         await self._handler.run(self._last)
 
     async def sends(self, user: User, path: Path, **how: Any) -> Message:
-        """A person sends a file, into their private chat unless `chat_id` says where; the bot handles it."""
+        """Send a person's file to their private chat or to `chat_id`, and let the bot handle it."""
         chat_id = how.pop("chat_id", user.id)
         user_id = None if chat_id == user.id else user.id
         message = await self.telegram.send_file(chat_id, path, user_id=user_id, **how)
@@ -325,7 +329,7 @@ class BotRoom:
         return message
 
     async def says(self, user: User, text: str, **how: Any) -> list[Message]:
-        """A person types; returns what the bot has said since."""
+        """Send a person's text, and let the bot handle it; returns the bot's messages after it."""
         chat_id = how.pop("chat_id", user.id)
         in_group = {} if chat_id == user.id else {"user_id": user.id}
         message = self.telegram.send_text(chat_id, text, **in_group, **how)
@@ -333,12 +337,12 @@ class BotRoom:
         return self.after(message)
 
     async def again(self, query: CallbackQuery) -> None:
-        """The bot handles a tap once more, as after a crash."""
+        """Let the bot handle a tap once more, as after a crash."""
         self.telegram.updates.add("callback_query", query.to_dict())
         await self.handle()
 
     async def forges(self, message: Message, data: str, user: User) -> CallbackQuery:
-        """A press of a button that the message does not show: an old client, or a forger."""
+        """Press a button that the message does not show, as an old client or a forger may do."""
         query = CallbackQuery(f"{len(self.telegram.queries) + 1}", user, message, data, self.telegram.clock())
         self.telegram.queries[query.id] = query
         await self.again(query)
@@ -363,7 +367,7 @@ class BotRoom:
         return await self.taps(message, found[0], user)
 
     def after(self, message: Message) -> list[Message]:
-        """The bot's messages in that chat after this one."""
+        """Return the bot's messages in that chat after this one."""
         shown = self.telegram.bot_messages(message.chat.id)
         return [found for found in shown if found.message_id > message.message_id]
 
@@ -375,7 +379,7 @@ class BotRoom:
             return await self.menu(user, Path(other), **how)
 
     async def menu(self, user: User, song: Path, **how: Any) -> Message:
-        """A person sends a song; the message with the modes that answers it."""
+        """Send a person's song; returns the bot's message with the modes."""
         sent = await self.sends(user, song, **how)
         (menu,) = self.after(sent)
         return menu

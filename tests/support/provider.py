@@ -21,7 +21,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 KEY = "provider-key-for-tests"
 TYPES = ("separate_vocal", "split_stem", "split_stem_advanced")
-# What its page says that they cost, in credits.
+# The prices on the provider's page, in credits.
 CREDITS = {"separate_vocal": 10, "split_stem": 50, "split_stem_advanced": 20}
 # The code of a task that has failed and whose credits were given back.
 REFUNDED = 531
@@ -36,21 +36,21 @@ SPLIT_FIELDS = (
 
 
 class Provider:
-    """State and orders. `stem` is the audio served for every stem.
+    """The provider's state, and the test's orders. `stem` is the audio served for every stem.
 
     Orders: `refusal` (code, message) instead of accepting; `lose_answer` accepts and never answers
-    properly; `early_callback` posts the result before the create call is answered; `answers_by_itself`
-    posts the result by itself at all; `failure` is the code called back instead of 200; `few_stems` makes
-    two of all stems, which are sooner sent; `hold_answer` keeps an accepted create call waiting for its
-    answer until it is set; `hold_stems` keeps stem downloads waiting until it is set, all of them or only
-    those named in `held_stems`; `broken_stems` maps a stem's name to the HTTP status to answer;
-    `upload_refusal` is `refusal` for uploads; `credits` is what is left (any JSON), `credits_refusal` is
-    `refusal` for asking that; `abilities` is what our own separator says that it can, which paid hosts are
-    not asked; `key` is the one that it takes; `remembers`: what was called back is also
-    known to the detail endpoint, which else knows only `details`, and with this `flag`;
-    `calls_back_when_asked` posts it while it is being polled; `loses_creates` neither accepts nor refuses;
-    `odd_create` is what happens instead of accepting; `odd_stems` answers for the stem of that name.
-    `refunded` are the tasks that it has said to have cost nothing.
+    properly; `early_callback` posts the result before the create call is answered; without
+    `answers_by_itself` only the test posts results; `failure` is the code called back instead of 200;
+    `few_stems` makes two stems instead of all, which are sent sooner; `hold_answer` keeps an accepted create
+    call waiting for its answer until it is set; `hold_stems` keeps stem downloads waiting until it is set,
+    all of them or only those named in `held_stems`; `broken_stems` maps a stem's name to the HTTP status to
+    answer; `upload_refusal` is `refusal` for uploads; `credits` is what is left (any JSON),
+    `credits_refusal` is `refusal` for the credits endpoint; `abilities` is the answer of our own separator,
+    None for a paid host; `key` is the valid API key; with `remembers` the detail endpoint knows the result
+    of each accepted call, with this `flag`, otherwise only `details`; `calls_back_when_asked` posts a result
+    while it is polled; `loses_creates` neither accepts nor refuses; `odd_create` is what happens instead of
+    accepting; `odd_stems` answers for the stem of that name. `refunded` are the tasks that were reported as
+    refunded.
     """
 
     def __init__(self, stem: bytes) -> None:
@@ -93,8 +93,8 @@ class Provider:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator["Provider"]:
-        """Serve it on a free loopback port."""
-        # no connection is kept: one that the webhook closes just as a callback goes out would be lost with it
+        """Serve the API on a free loopback port."""
+        # no connection is kept, since a callback is lost if the webhook closes its connection at that moment
         limits = httpx.Limits(max_keepalive_connections=0)
         async with serve(self._app()) as url, httpx.AsyncClient(timeout=WAIT_S, limits=limits) as http:
             self.url, self._http = url, http
@@ -116,11 +116,11 @@ class Provider:
         self.info = self._info
 
     def task_id(self, number: int = -1) -> str:
-        """The id of the n-th accepted create call."""
+        """Return the id of the n-th accepted create call."""
         return str(self.creates[number]["taskId"])
 
     def body(self, create: dict[str, Any]) -> dict[str, Any]:
-        """The callback for an accepted create call, by the orders in force."""
+        """Return the callback for an accepted create call, by the orders in force."""
         if self.failure is not None:
             self._note_refund(create)
             return _failed(create, self.failure)

@@ -25,14 +25,14 @@ _FRAME = 960
 
 
 def record(path: Path, *, seconds: float = 1.0, sound: bool = True, picture: bool = False) -> Path:
-    """Write a recording whose form is its extension's: a tone, moving pictures, or both."""
+    """Write a recording in the form of the path's extension: a tone, moving pictures, or both."""
     path.write_bytes(_encoded(path.suffix, seconds, sound=sound, picture=picture))
     return path
 
 
 @cache
 def _encoded(extension: str, seconds: float, *, sound: bool, picture: bool) -> bytes:
-    """Encoding is what takes time."""
+    """Encode each sound only once, since that takes the time."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"recording{extension}")
         _encode(path, seconds, sound=sound, picture=picture)

@@ -14,7 +14,7 @@ _make, _pieces = Connection.__init__, Connection.repr_pieces
 
 
 def name_their_makers() -> None:
-    """Idempotent."""
+    """Patch redis-py's connections; a second call changes nothing more."""
     Connection.__init__ = _make_named  # type: ignore[method-assign]
     Connection.repr_pieces = _named_pieces  # type: ignore[method-assign]
 

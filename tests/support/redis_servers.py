@@ -1,4 +1,4 @@
-"""The Redis servers that can be had here: tests of single parts use the oldest, whole stories the newest."""
+"""The Redis servers that are available here: tests of parts use the oldest, whole stories the newest."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from sandbox.environment.redis_server import RedisUnavailableError, find_server_
 
 @dataclass(frozen=True, order=True)
 class Program:
-    """A server that can be run; the older is the smaller."""
+    """A server program; an older one is smaller in comparisons."""
 
     version: tuple[int, ...]
     path: str = field(compare=False)
@@ -26,8 +26,8 @@ class Program:
 
 @cache
 def programs() -> Sequence[Program]:
-    """All servers that can be had, from the oldest to the newest."""
-    # A server goes by the name under which it is run: Debian's redis-server is a link to redis-check-rdb.
+    """Return all available servers, from the oldest to the newest."""
+    # The program acts by the name under which it is run: Debian's redis-server is a link to redis-check-rdb.
     by_file = {os.path.realpath(path): path for path in _paths()}
     return sorted(_program(path) for path in by_file.values())
 

@@ -43,12 +43,12 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The mark of what is for `make faults` alone."""
+    """Register the mark of the tests that only `make faults` runs."""
     config.addinivalue_line("markers", "full: takes too long for the suite")
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is for `make faults` alone."""
+    """Deselect the tests that only `make faults` runs."""
     if config.getoption("--full"):
         return
     left_out = [item for item in items if item.get_closest_marker("full")]
@@ -81,14 +81,14 @@ def write_report(path: Path, rows: Sequence[Row], points: Sequence[str]) -> None
 
 
 def _recorded(stats: dict[str, list[Any]]) -> Iterator[tuple[str, Any]]:
-    """In the order of the files and of the cases in them."""
+    """Yield what tests have recorded, in the order of the files and of the cases in them."""
     told = [report for reports in stats.values() for report in reports if _is_of_a_call(report)]
     for report in sorted(told, key=_place):
         yield from report.user_properties
 
 
 def _is_of_a_call(report: Any) -> bool:
-    """A test's set-up and end are reported too, with the same words."""
+    """Return whether a report is of the test itself: those of its set-up and end have the same properties."""
     return getattr(report, "when", "") == "call"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 @asynccontextmanager
 async def running(run: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
-    """Run it while the block lasts, and then set its event and wait for its end."""
+    """Run `run` for the duration of the block, then set its event and wait for its end."""
     stop = asyncio.Event()
     task = asyncio.create_task(run(stop))
     try:

@@ -27,8 +27,11 @@ RETRY = SAY("button.retry", price="").strip()
 
 @dataclass(frozen=True)
 class Scenario:
-    """`play` is what people do, who order so many times what costs; `text` names it in the table; `settings`
-    are of the product's processes. With `is_fail_over` these are killed at every step of the create calls."""
+    """One story. `play` is what people do, `orders` how often they order something that costs.
+
+    `text` is its name in the table, and `settings` are those of the product's processes. With `is_fail_over`
+    the processes are killed at every step of the create calls.
+    """
 
     text: str
     play: Callable[[Ledger], Coroutine[object, object, None]]
@@ -38,14 +41,14 @@ class Scenario:
 
 
 async def _songs(ledger: Ledger) -> None:
-    """Two stems, twelve, and, in an album, two that Telegram keeps already."""
+    """Play songs of two and of twelve stems and, in an album, one whose stems Telegram keeps already."""
     first, _ = await asyncio.gather(ledger.play(VOCALS, title="First"), ledger.play(ALL_STEMS))
     await ledger.over([first])
     await ledger.play(VOCALS, title="First", album="1")
 
 
 async def _packed(ledger: Ledger) -> None:
-    """Uploaded, polled, then wanted as one ZIP and as voice messages."""
+    """Play a song that is uploaded and polled, then order it as one ZIP and as voice messages."""
     ledger.deployment.provider.answers_by_itself = False
     play = await ledger.play(VOCALS)
     await ledger.over()
@@ -56,7 +59,7 @@ async def _packed(ledger: Ledger) -> None:
 
 
 async def _trouble(ledger: Ledger) -> None:
-    """Refused, failed, cancelled, taken up again and cancelled; and a stem that is fetched later."""
+    """Play a song that is refused, fails, is cancelled and resumed, and one whose stem is fetched later."""
     provider = ledger.deployment.provider
     provider.refusal = (500, "no")
     play = await ledger.play(VOCALS, stems=0)
@@ -80,7 +83,7 @@ async def _trouble(ledger: Ledger) -> None:
 
 
 async def _group(ledger: Ledger) -> None:
-    """Asked for by an anonymous admin of a group, which becomes a supergroup before its stems come."""
+    """Let an anonymous admin ask for stems in a group, which becomes a supergroup before they come."""
     deployment, telegram, person = ledger.deployment, ledger.deployment.telegram, ledger.person()
     group = telegram.add_group("A band", [telegram.user(person.id)])
     person.chat_id = group.id
@@ -90,7 +93,7 @@ async def _group(ledger: Ledger) -> None:
     content = {**text_fields("text", "/stems"), "sender_chat": group.to_dict()}
     telegram.post(group, telegram.user(person.id), content, reply_to=song)
     await person.sees(lambda: play.translations)
-    # nor is it polled before
+    # nor may polling find the result before
     deployment.provider.answers_by_itself = deployment.provider.remembers = False
     await ledger.pick(play)
     await deployment.accepted()
@@ -101,7 +104,7 @@ async def _group(ledger: Ledger) -> None:
 
 
 async def _deleted(ledger: Ledger) -> None:
-    """Kept stems that Telegram has lost, paid for again; then everything about a person is deleted."""
+    """Pay again for kept stems that Telegram has lost; then delete everything about a person."""
     first = await ledger.play(VOCALS, title="First")
     await ledger.over()
     for message in first.shown:
@@ -128,7 +131,7 @@ async def _deleted(ledger: Ledger) -> None:
 
 
 async def _late(ledger: Ledger) -> None:
-    """Given up for want of an answer, which comes after all."""
+    """Play a song that is given up for want of an answer, which comes after all."""
     provider = ledger.deployment.provider
     provider.answers_by_itself = provider.remembers = False
     play = await ledger.play(VOCALS)
@@ -138,7 +141,7 @@ async def _late(ledger: Ledger) -> None:
 
 
 async def _lost(ledger: Ledger) -> None:
-    """The first create call comes to nothing and loses its answer; its user has the service asked again."""
+    """Lose the answer to a create call that came to nothing; the user lets the service be asked again."""
     provider = ledger.deployment.provider
     provider.loses_creates = True
     play = await ledger.play(VOCALS)
@@ -151,7 +154,7 @@ async def _lost(ledger: Ledger) -> None:
 
 
 async def _by_itself(ledger: Ledger) -> None:
-    """Captions start two songs, one of them after it was edited; a third is undone, and then picked."""
+    """Let captions start two songs, one of them after an edit; a third is undone, and then picked."""
     undone = await ledger.send(VOCALS, caption="vocals")
     await ledger.press(undone, SAY("button.undo"), lambda: len(undone.translations[-1].buttons) > 2)
     started = await ledger.send(ALL_STEMS, caption="all stems")
@@ -164,7 +167,7 @@ async def _by_itself(ledger: Ledger) -> None:
 
 
 async def _remixed(ledger: Ledger) -> None:
-    """Remixes: made, cached, lost and made again, cancelled; a picture; a practice pack in both ways."""
+    """Order remixes that are new, cached, lost and cancelled, a picture, and practice packs in both ways."""
     telegram = ledger.deployment.telegram
     plays = [await with_desk(ledger) for _ in range(3)]
     quiet = SAY("preset.quiet_vocals")
@@ -197,7 +200,7 @@ async def _remixed(ledger: Ledger) -> None:
 
 
 async def with_desk(ledger: Ledger, title: str = "First") -> Play:
-    """A song that was split, with its desk below it."""
+    """Play a song until it is split, and open the desk below it."""
     play = await ledger.play(VOCALS, title=title)
     await ledger.over([play])
     label = SAY("button.remix")
@@ -221,25 +224,25 @@ def _is_closed(play: Play) -> bool:
 
 
 def _has(play: Play, label: str) -> bool:
-    """Whether a button with this label can be tapped."""
+    """Return whether a button with this label can be tapped."""
     return any(label in button["text"] for message in play.translations for button in message.buttons)
 
 
 async def _no_credits(ledger: Ledger) -> None:
-    """Refused by the first provider for want of credits."""
+    """Play a song that the first provider refuses for want of credits."""
     ledger.deployment.provider.refusal = (402, "no credits")
     await ledger.play(VOCALS)
     await ledger.over()
 
 
 async def _elsewhere(ledger: Ledger) -> None:
-    """Two stems, from whichever provider."""
+    """Play a song that may come from either provider."""
     await ledger.play(VOCALS)
     await ledger.over()
 
 
 async def _refunded(ledger: Ledger) -> None:
-    """Accepted by the first provider, which fails and gives the credits back."""
+    """Play a song that the first provider accepts, but fails to split and refunds."""
     ledger.deployment.provider.failure = REFUNDED
     await ledger.play(VOCALS)
     await ledger.over()

@@ -24,7 +24,7 @@ FORMS = {
     "aiff": (".aiff", "aiff", "pcm_s16be"),
     "aac": (".aac", "adts", "aac"),
 }
-# What no separator is known to give.
+# Forms that no separator is known to give.
 RARE_FORMS = {
     "webm": (".webm", "webm", "libopus"),
     "caf": (".caf", "caf", "pcm_s16be"),
@@ -33,7 +33,7 @@ RARE_FORMS = {
 
 
 def tone(level_db: float = -10, seconds: float = 0.5) -> NDArray[np.float32]:
-    """A tone whose peaks are so loud, in dBFS; one channel."""
+    """Return one channel of a tone at `RATE` whose peaks are at `level_db` dBFS."""
     time = np.arange(int(RATE * seconds)) / RATE
     return (10 ** (level_db / 20) * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
 
@@ -48,7 +48,7 @@ def record(
 
 @lru_cache(maxsize=32)
 def _encoded(form: str, left: bytes, right: bytes) -> bytes:
-    """Encoding is what takes time, and many tests use the same sounds."""
+    """Encode each sound only once, since that takes the time and many tests use the same sounds."""
     _, container_name, codec = (FORMS | RARE_FORMS)[form]
     written = BytesIO()
     with av.open(written, "w", format=container_name) as container:

@@ -12,15 +12,15 @@ from typing import Any, Self
 
 ROOT = Path(__file__).parents[2]
 OVERRIDE = ROOT / "tests" / "compose" / "override.yml"
-# Nothing of ours is called so elsewhere.
+# Nothing else of ours has these names.
 PREFIX, VERSION, PREVIOUS = "stemdrop-test", "test", "test-previous"
-# All but what says that it is another project, with another file.
+# All settings of the sandbox but those that name its own project and file.
 SANDBOX = dict(
     line.split("=", 1)
     for line in (ROOT / ".env.sandbox").read_text("utf-8").splitlines()
     if not line.startswith(("#", "COMPOSE_PROJECT_NAME=", "ENV_FILE="))
 )
-# No song twice, unless it is meant: a second time it is free and comes at once.
+# Each song is new unless a test names it: a repeated song is free and comes at once.
 _NEW_SONG = """
 song=/tmp/$1.mp3
 cp "$(python -c 'from sandbox.command import DEMO_SONG; print(DEMO_SONG)')" "$song"
@@ -34,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 class Stack:
-    """`settings` are the lines of `.env` in `folder`, where a stemdrop's sources are."""
+    """The project. `settings` are the lines of `.env` in `folder`, which holds stemdrop's sources."""
 
     def __init__(
         self, name: str, folder: Path, settings: Mapping[str, str], override: Path = OVERRIDE
@@ -53,12 +53,12 @@ class Stack:
         self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "30")
 
     def move(self, folder: Path, version: str = VERSION) -> None:
-        """From now on these sources, and this version of the images."""
+        """Use these sources and this version of the images from now on."""
         self.folder, self.version = folder, version
         self.write()
 
     def configure(self, **settings: str) -> None:
-        """From now on these settings on top."""
+        """Add these settings from now on."""
         self._settings |= settings
         self.write()
 
@@ -73,7 +73,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Nothing of the caller's that would win over `.env`."""
+        """The environment variables for commands, without those that would override `.env`."""
         cached = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
         return {**cached, "STEMDROP_VERSION": self.version}
 
@@ -92,7 +92,7 @@ class Stack:
         return done.stdout
 
     def follow(self, commands: str) -> str:
-        """Do what a page says, word for word; returns what that prints."""
+        """Run the commands of a page, word for word; returns what they print."""
         environment = self.environment | {"COMPOSE_PROJECT_NAME": self.project}
         done = subprocess.run(
             ["sh", "-ec", commands],
@@ -114,37 +114,39 @@ class Stack:
         return done.stdout
 
     def up(self, *arguments: str) -> None:
-        """Everything runs and is well."""
+        """Start all services and wait until they are healthy."""
         self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "240", *arguments)
 
     def states(self) -> dict[str, str]:
-        """Container → its health, or its state where it has no health check."""
+        """Return the health of each container, or its state where it has no health check."""
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         found = [json.loads(line) for line in lines]
         return {it["Name"]: it["Health"] or it["State"] for it in found}
 
     def containers(self, service: str) -> list[dict[str, Any]]:
-        """What the engine knows of the containers of this service."""
+        """Return what `docker inspect` says of the containers of this service."""
         ids = self.compose("ps", "--quiet", service).split()
         return list(json.loads(docker("inspect", *ids))) if ids else []
 
     def kill(self, service: str) -> None:
-        """SIGKILL to one of its containers, as the kernel does when memory is full; not `docker kill`, after
-        which the engine would think that it is meant to be dead."""
+        """Send SIGKILL to one of the service's containers, as the kernel does when memory is full.
+
+        After `docker kill` the engine would think that the container is meant to be dead.
+        """
         pid = self.containers(service)[0]["State"]["Pid"]
         image = f"stemdrop:{self.version}"
         shell = ("--entrypoint", "sh", image, "-c", f"kill -9 {pid}")
         docker("run", "--rm", "--pid", "host", "--user", "0", "--network", "none", *shell)
 
     def wait_until_well(self, timeout_s: float = 240) -> None:
-        """Until each container is healthy, again or still."""
+        """Wait until each container is healthy, again or still."""
         deadline = time.monotonic() + timeout_s
         while (states := set(self.states().values())) - {"healthy"}:
             assert time.monotonic() < deadline, (states, self.states(), self._logs())
             time.sleep(1)
 
     def logs(self, service: str) -> str:
-        """All that its containers have said."""
+        """Return the log of the service's containers."""
         return self.compose("logs", "--no-log-prefix", service)
 
     def accepted(self) -> int:
@@ -152,14 +154,14 @@ class Stack:
         return self.logs("worker").count(": accepted by ")
 
     def wait_until_accepted(self, count: int, timeout_s: float = 120) -> None:
-        """Wait until it has accepted so many: the chat says sooner that a song is being split."""
+        """Wait until the API has accepted so many songs; the chat shows sooner that a song is being split."""
         deadline = time.monotonic() + timeout_s
         while self.accepted() < count:
             assert time.monotonic() < deadline, self._logs()
             time.sleep(0.2)
 
     def run(self, service: str, *command: str, environment: Mapping[str, str] | None = None) -> str:
-        """Run a command in its container; returns what it prints."""
+        """Run a command in the service's container; returns what it prints."""
         variables = [
             part for name, value in (environment or {}).items() for part in ("-e", f"{name}={value}")
         ]
@@ -189,7 +191,7 @@ class Played:
         self.output = ""
 
     def arrives(self, stems: int, timeout_s: float = 300) -> str:
-        """It ends well, with so many stems that decode; returns what the player has seen."""
+        """Wait until the song has ended well, with so many stems that decode; returns the player's output."""
         rest, _ = self._process.communicate(timeout=timeout_s)
         self.output += rest
         assert self._process.returncode == 0, self.output

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def mp3(path: Path, seconds: float = 1.0, title: str = "") -> bytes:
-    """A tone as MP3, 44.1 kHz stereo; written to `path` and returned. A `title` makes it one of its own."""
+    """Write a tone as MP3 (44.1 kHz stereo) to `path` and return it. A `title` makes it another song."""
     with av.open(io.BytesIO(_tone(seconds)), "r") as tone, av.open(str(path), "w", format="mp3") as container:
         if title:
             container.metadata["title"] = title
@@ -36,7 +36,7 @@ def beginning_with_tags(song: Path, target: Path, seconds: float) -> Path:
 
 @cache
 def _tone(seconds: float) -> bytes:
-    """Encoding is what takes time."""
+    """Encode each sound only once, since that takes the time."""
     time = np.arange(int(44100 * seconds)) / 44100
     samples = (0.3 * np.sin(2 * np.pi * 440 * time)).astype("float32")
     encoded = io.BytesIO()
@@ -50,7 +50,7 @@ def _tone(seconds: float) -> bytes:
 
 
 def of_unknown_codec() -> bytes:
-    """A WAV file whose sound no decoder knows."""
+    """Return a WAV file in a codec that no decoder knows."""
     header = struct.pack(
         "<4sI4s4sIHHIIHH", b"RIFF", 1036, b"WAVE", b"fmt ", 16, 0x9999, 2, 44_100, 176_400, 4, 16
     )

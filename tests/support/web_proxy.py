@@ -1,4 +1,4 @@
-"""A proxy on loopback that speaks HTTP and SOCKS 5, in the place of one that alone leads outside."""
+"""A proxy on loopback that speaks HTTP and SOCKS 5, for networks in which only a proxy leads outside."""
 
 import asyncio
 import base64
@@ -14,7 +14,7 @@ _SOCKS_OK = b"\x05\x00\x00\x01" + bytes(6)
 class WebProxy:
     """Leads every host to the port on loopback that `target` returns, as if it had resolved the name.
 
-    `asked` holds the hosts as `host:port`. With `password`, clients must name it and the user `me`.
+    `asked` holds the hosts as `host:port`. With `password`, clients must send it and the user name `me`.
     """
 
     target: Callable[[], int]

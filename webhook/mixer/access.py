@@ -16,7 +16,7 @@ _MAX_MEMBERSHIPS = 1000
 
 
 class MixerAccess:
-    """Decides by `ACCESS`, by who owns the job, and for a group's jobs by who is in the group.
+    """Decides by the access to the bot, the owner of the job and, for a group's jobs, the group's members.
 
     `clock` returns Unix seconds.
     """
@@ -26,14 +26,14 @@ class MixerAccess:
         self._users = users
         self._bot = bot
         self._clock = clock
-        # (chat, user) → is a member, and until when that is taken for true
+        # (chat, user) → whether the user is a member, and until when (Unix seconds) that is believed
         self._memberships: dict[tuple[int, int], tuple[bool, float]] = {}
 
     async def job(self, job_id: str, user_id: int) -> tuple[Job, Person]:
         """Return a job that this user may open.
 
-        Raises `ForgedRequest` where the user may not, `SourceGone`, `StoreUnavailable`, and `TelegramError`
-        where Telegram does not say who is in the group.
+        Raises `ForgedRequest` if the user may not, `SourceGone` if there is no such job, `StoreUnavailable`,
+        and `TelegramError` if Telegram does not say whether the user is in the group.
         """
         job = await self._store.get(job_id)
         person = await self._users.person(user_id, job.chat_id if job else 0)
@@ -44,7 +44,7 @@ class MixerAccess:
         is_group = job.chat_id < 0
         if job.user_id != user_id and not (is_group and job.user_id == 0):
             raise ForgedRequest("another user's job was opened in the mixer")
-        # its mixes are sent to the group
+        # mixes of a group's job are sent to the group
         if is_group and not await self._is_member(job.chat_id, user_id):
             raise ForgedRequest("the mixer was opened for a group by one who is not in it")
         return job, person

@@ -1,7 +1,7 @@
 """The mixer over HTTP: its page, who may open which song, segments of stems, and orders of mixes.
 
-Refusals are `{"error": <code>}`. Only Telegram's signed data opens a song (`init_data`); the token that it
-gives opens nothing else, and for an hour.
+Refusals are `{"error": <code>}`. Only data that Telegram has signed opens a song (`init_data`); the token in
+the answer is valid for this song alone, for an hour.
 """
 
 import logging
@@ -57,13 +57,13 @@ from webhook.mixer.songs import (
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 16 * 1024
-# Of one user, in all webhooks together.
-# A song of the most stems takes 1600 segments a minute at its fastest.
+# The most requests of one user a minute, over all webhooks. A song with the most stems (64), played at the
+# highest speed, takes 1600 segments a minute.
 OPENED_PER_MINUTE, SEGMENTS_PER_MINUTE, MIXES_PER_MINUTE = 30, 2000, 20
 MEASURES_PER_MINUTE = 60
-# Of one user, in this process: each may wait for its segment.
+# The most requests of one user at once in this process: each may wait until its segment is made.
 SEGMENTS_AT_ONCE = 32
-# Of all users: the others of the requests that a webhook handles at once are left for callbacks.
+# The same of all users: the rest of the requests that a webhook handles at once is left for callbacks.
 SEGMENTS_IN_PROGRESS = 200
 _JOB_ID, _WISH = r"[0-9a-f]{16}", r"[\w-]{1,64}"
 
@@ -89,12 +89,12 @@ _ANSWERS: dict[type[Exception], tuple[int, str]] = {
     StoreUnavailable: (503, "unavailable"),
     TelegramError: (503, "unavailable"),
 }
-# What happens all the time.
+# Refusals that are usual, so that they are no warnings in the log.
 _QUIET = (TooOften, TryLater)
 
 
 def open_segments(parts: Parts) -> Segments:
-    """Build the segments of a webhook; the caller enters them."""
+    """Build the segments of a webhook, an async context manager that the caller enters."""
     return Segments(parts.files, parts.counters, parts.settings.max_source_bytes, parts.clock)
 
 
@@ -110,7 +110,7 @@ def mixer_app(parts: Parts, segments: Segments, body_timeout_s: float = BODY_TIM
     ]
     handlers: dict[Any, Any] = {HTTPException: _answer_http, **dict.fromkeys(_ANSWERS, _answer)}
     app = Starlette(routes=routes, exception_handlers=handlers)
-    app.router.redirect_slashes = False  # behind a proxy it would lead to http://
+    app.router.redirect_slashes = False  # behind a proxy a redirect would lead to http://
     return SecurityHeaders(app, parts.settings.sandbox_origin)
 
 
@@ -124,7 +124,7 @@ class _Mixer:
         self._in_progress = OwnerLimits[str](SEGMENTS_IN_PROGRESS, _too_many_in_progress)
 
     async def open(self, request: Request) -> Response:
-        """Say what the page needs to play a song, with a token for its segments."""
+        """Answer with what the page needs to play a song, and with a token for its segments."""
         parts = self._parts
         body = await self._body(request)
         init_data, job_id = _text(body, "init_data"), _text(body, "job", _JOB_ID)
@@ -148,7 +148,7 @@ class _Mixer:
         )
 
     async def segment(self, request: Request) -> Response:
-        """Send a segment when it is there."""
+        """Send a segment of a stem as soon as it is made."""
         path, parts = request.path_params, self._parts
         token = parts.links.read_mixer(path["token"])
         bind_job(token.job_id)
@@ -169,7 +169,7 @@ class _Mixer:
         return answer
 
     async def measures(self, request: Request) -> Response:
-        """Say what was measured of a song; 202 while a worker measures it."""
+        """Answer with what was measured of a song; with 202 while a worker measures it."""
         parts = self._parts
         token = parts.links.read_mixer(request.path_params["token"])
         bind_job(token.job_id)
@@ -191,7 +191,7 @@ class _Mixer:
         bind_job(token.job_id)
         await parts.rate_limits.take("mixes", token.user_id, MIXES_PER_MINUTE)
         job, person = await self._access.job(token.job_id, token.user_id)
-        # the facts by which the worker places its clicks
+        # the worker places the clicks by these facts, too
         recipe = check_recipe(body.get("recipe"), await self._stems(job, token.version), job.facts)
         language = parts.translations.language(person.language or job.language).code
         remix = await parts.remixing.order(
@@ -213,7 +213,7 @@ class _Mixer:
         return job
 
     async def _stems(self, job: Job, version: str = "") -> list[PlayableStem]:
-        """Return the job's stems. Raises `SourceGone` without any, or if they are not of this version."""
+        """Return the job's stems. Raises `SourceGone` if there are none, or they are not of `version`."""
         stems = playable_stems(job, await self._parts.store.sent(job.id))
         if not stems or version not in ("", version_of(stems)):
             raise SourceGone("the stems of the mixer are gone, or others have been sent since")

@@ -23,7 +23,7 @@ class Visitor:
 
 
 def read_init_data(init_data: str, bot_token: str, now: float) -> Visitor:
-    """Return who opened the Web App. Raises `ForgedRequest`, also for data that is over a day old."""
+    """Return who opened the Web App. Raises `ForgedRequest`, also for data over a day older than `now`."""
     try:
         fields = dict(
             parse_qsl(

@@ -25,7 +25,7 @@ _TYPES = {
 
 
 def page_routes(translations: Translations) -> list[Route]:
-    """Build the routes; only the files that are there now are served."""
+    """Build the routes. The files are read now, and served from memory."""
     files = {path.name: path.read_bytes() for path in _FOLDER.iterdir() if path.suffix in _TYPES}
     index = files.pop(_INDEX).decode()
     pages = {f"{code}.html": _page(index, language) for code, language in translations.languages.items()}
@@ -41,7 +41,7 @@ def page_routes(translations: Translations) -> list[Route]:
 
 
 def _page(index: str, language: Language) -> bytes:
-    """Return the page with the texts that it shows before a song is open, or when none is."""
+    """Return the page with texts in one language, which it shows until a song is open."""
     texts = html.escape(json.dumps(mixer_texts(language)))
     return index.replace("{language}", language.code.replace("_", "-")).replace("{texts}", texts).encode()
 

@@ -3,7 +3,7 @@
 RATE = 44_100
 SEGMENT_S = 3
 SEGMENT_SAMPLES = SEGMENT_S * RATE
-# The file of all segments after a stem's end: pages know its length only roughly.
+# The file for all segments after a stem's end, since pages know the length of a stem only roughly.
 AFTER_END = "after_end.flac"
-# Longer than any song.
+# Two hours, which is longer than any song.
 MAX_SEGMENTS = 2 * 3600 // SEGMENT_S

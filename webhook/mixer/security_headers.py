@@ -10,7 +10,7 @@ _TELEGRAM = "https://web.telegram.org https://*.telegram.org"
 class SecurityHeaders:
     """Adds the headers: the page loads nothing from outside, and only Telegram's pages may frame it.
 
-    `sandbox_origin` is the sandbox's page, which may, too; empty outside of it.
+    `sandbox_origin` is the origin of the sandbox's page, which may frame it, too; empty outside the sandbox.
     """
 
     def __init__(self, app: ASGIApp, sandbox_origin: str) -> None:

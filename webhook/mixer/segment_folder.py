@@ -14,7 +14,7 @@ from stemdrop.services.disk_space import PREFIX, temp_root
 
 log = logging.getLogger(__name__)
 
-# The worker removes stale folders whose names are the prefix and eight letters; these have a hyphen more.
+# The worker removes stale folders whose names are the prefix and eight letters, and so not this folder.
 _NAME = f"{PREFIX}mixer-"
 _LOCK = "lock"
 MOST_BYTES = 2 * 1024**3
@@ -22,9 +22,9 @@ _MOST_OF_DISK = 0.1
 
 
 class SegmentFolder:
-    """Made when the first stem is stored, and removed at the end. All methods block.
+    """A folder that is made when the first stem is stored, and removed at the end. All methods block.
 
-    A lock tells other webhooks that its webhook lives.
+    A locked file in it tells other webhooks that the webhook of this folder still runs.
     """
 
     def __init__(self) -> None:
@@ -36,13 +36,13 @@ class SegmentFolder:
     def new(self) -> Path:
         """Create a folder for one stem. Raises `OSError`."""
         with self._creating:
-            if self._path is None or not self._path.is_dir():  # a cleaner of temporary folders may take it
+            if self._path is None or not self._path.is_dir():  # a cleaner of temporary folders took it
                 self.remove()
                 self._path = Path(tempfile.mkdtemp(prefix=_NAME, dir=temp_root()))
-                # Processes that are started do not inherit it.
+                # Child processes do not inherit this descriptor, so the lock ends with the webhook.
                 self._lock = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
-            # a number of its own, since the folder of an earlier one may just be being removed
+            # a new number each time, since the folder of an earlier stem may just be being removed
             folder = self._path / str(next(self._number))
             folder.mkdir()
             return folder
@@ -54,7 +54,7 @@ class SegmentFolder:
             self._path = None
 
     def limit_bytes(self, used_bytes: int) -> int:
-        """Return how many bytes may be stored: 2 GB, and at most a tenth of what the disk has room for."""
+        """Return how many bytes may be stored: 2 GiB, but at most a tenth of the free and the used bytes."""
         free = shutil.disk_usage(temp_root()).free
         return min(MOST_BYTES, round((free + used_bytes) * _MOST_OF_DISK))
 
@@ -62,7 +62,7 @@ class SegmentFolder:
 def remove_leftovers() -> None:
     """Remove the folders of webhooks that were killed. Blocking."""
     for folder in Path(temp_root()).glob(f"{_NAME}*"):
-        with suppress(OSError):  # of another owner, or just being made
+        with suppress(OSError):  # locked by its webhook, of another user, or just being made
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _ROOT = Path(__file__).resolve().parents[2]
 # The process handles files from outside, so it gets no secrets in its environment.
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR")
-# With nothing to cut, the process ends after this time: it holds 60 MB.
+# With nothing to cut, the process, which holds 60 MB, ends after this time.
 _IDLE_S = 120
 _AGAIN_S = 5
 
@@ -39,11 +39,11 @@ class SegmentMaker:
 
     @property
     def pid(self) -> int | None:
-        """The process id; `None` while there is nothing to cut."""
+        """The process id; `None` while no process runs."""
         return self._process.pid if self._process else None
 
     async def cut(self, folder: Path) -> AsyncGenerator[int, None]:
-        """Cut the file `source` of a folder into `0.flac`, `1.flac`, …; yields the size of each, once there.
+        """Cut the file `source` of a folder into `0.flac`, `1.flac`, …; yield the bytes of each when written.
 
         Raises `NotPlayable`, or `TryLater` when the disk is full or the process has died.
         """
@@ -69,7 +69,7 @@ class SegmentMaker:
                 self._idle = asyncio.get_running_loop().call_later(self._idle_s, self.end)
 
     def end(self) -> None:
-        """End the process; what it was cutting is dropped."""
+        """End the process; stems that are still being cut fail with `TryLater`."""
         if self._idle:
             self._idle.cancel()
         if self._process:
@@ -93,7 +93,7 @@ class SegmentMaker:
         if process is None or process.stdin is None:
             raise TryLater(_AGAIN_S, "the process that cuts stems has ended")
         process.stdin.write(json.dumps(order).encode() + b"\n")
-        with contextlib.suppress(ConnectionError):  # its end is noticed by the reader
+        with contextlib.suppress(ConnectionError):  # `_read` notices the end of the process
             await process.stdin.drain()
 
     async def _start(self) -> None:
@@ -105,14 +105,14 @@ class SegmentMaker:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 env={**kept, "PYTHONPATH": str(_ROOT)},
-                start_new_session=True,  # Ctrl-C in a terminal goes to the webhook, which ends it
+                start_new_session=True,  # Ctrl-C goes to the webhook alone, which ends this process
             )
         except OSError as error:
             raise TryLater(_AGAIN_S, f"no process can be started: {error.strerror}") from error
         self._reading = asyncio.create_task(self._read(self._process))
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
-        """Hand the answers to those who wait for them, until the process ends."""
+        """Pass each answer to the call of `cut` that waits for it, until the process ends."""
         assert process.stdin is not None  # noqa: S101 - both are pipes
         assert process.stdout is not None  # noqa: S101
         async for line in process.stdout:

@@ -1,8 +1,8 @@
 """The process that cuts stems into segments: `webhook.mixer.segment_maker` starts it with `python -m`.
 
 It reads orders from standard input, one line of JSON each, and answers with lines on standard output. It
-cuts all stems that it was given in turn, a segment of each, so that every stem of a song begins soon. It ends
-with its standard input, which closes when the webhook ends, however that ends.
+cuts one segment of each stem in turn, so that the first segments of all stems are made soon. It ends
+when standard input closes, as it does when the webhook ends or is killed.
 """
 
 import json
@@ -25,13 +25,13 @@ from webhook.mixer.sample_grid import AFTER_END, MAX_SEGMENTS, RATE, SEGMENT_SAM
 
 _SAMPLE_BYTES = 4  # two channels of 16 bits
 _SEGMENT_BYTES = SEGMENT_SAMPLES * _SAMPLE_BYTES
-# Browsers decode no empty file: 10 ms of silence.
+# 10 ms of silence, since browsers decode no empty file.
 _AFTER_END = bytes(RATE // 100 * _SAMPLE_BYTES)
-# FFmpeg leaves 8 kB for tags to be added.
+# By default FFmpeg leaves 8 kB in a file for tags that may be added later.
 _NO_PADDING = {"metadata_header_padding": "0"}
 # Callbacks have priority.
 _NICENESS = 10
-# Of addresses: FFmpeg's idle threads take 20 MB for each stem, of which 1 MB is used.
+# The limit of the address space: FFmpeg's idle threads reserve 20 MB for each stem, and use 1 MB of that.
 _ADDRESS_BYTES = 4 * 1024**3
 
 
@@ -49,7 +49,7 @@ class Cut:
         self._segments = _segments(self._folder / "source")
 
     def step(self) -> bool:
-        """Write the next segment and report it. False: that was the last."""
+        """Write the next segment and report it. False: the stem has ended, or cannot be cut."""
         try:
             samples = next(self._segments, None)
             if samples is None or self._made == MAX_SEGMENTS:  # a few bytes can decode to hours
@@ -59,7 +59,7 @@ class Cut:
             size_bytes = _write(samples, self._folder, f"{self._made}.flac")
         except DiskTrouble as error:
             _report(folder=self._name, failed="disk", why=str(error))
-        except MemoryError:  # FFmpeg's error of that name is one, too
+        except MemoryError:  # also FFmpeg's, a subclass
             _report(folder=self._name, failed="memory")
         except (av.error.FFmpegError, ValueError, IndexError, OSError):
             _report(folder=self._name, failed="not_audio")
@@ -90,20 +90,21 @@ def main() -> None:
 def _segments(source: Path) -> Iterator[bytes]:
     """Yield the samples of each segment: interleaved stereo, 16 bits, 44.1 kHz.
 
-    FFmpeg leaves out the encoder's delay. Damaged packets end the sound.
+    FFmpeg leaves out the encoder's delay. The sound ends at the first damaged packet. Raises `ValueError`,
+    `IndexError` or FFmpeg's errors for a file without sound that FFmpeg can decode.
     """
     with source.open("rb") as file:
         audio_format = format_of(file.read(SIGNATURE_BYTES))
     if audio_format is None:
         raise ValueError("an unknown format")
     samples = bytearray()
-    # named, since FFmpeg would open other files that a playlist lists
+    # with a named format, since FFmpeg would take a playlist for one and open the files that it lists
     with av.open(str(source), format=audio_format.value, metadata_errors="replace") as container:
         stream = container.streams.audio[0]
         if stream.codec_context is None:
             raise ValueError("a codec that FFmpeg does not have")
         is_mono = stream.codec_context.layout.nb_channels == 1
-        # FFmpeg would make mono 3 dB quieter as stereo
+        # mono is doubled below, since FFmpeg would make it 3 dB quieter as stereo
         resampler = av.AudioResampler("s16", "mono" if is_mono else "stereo", RATE)
         for part in _parts(container, resampler):
             data = bytes(part.planes[0])[: part.samples * (2 if is_mono else 4)]
@@ -138,7 +139,7 @@ def _doubled(mono: bytes) -> bytes:
 
 
 def _write(samples: bytes, folder: Path, name: str) -> int:
-    """Write a FLAC file under its name when it is whole; returns its size."""
+    """Write a FLAC file, which gets its name when it is complete; return its size in bytes."""
     part, path = folder / "part", folder / name
     try:
         with av.open(str(part), "w", format="flac", container_options=_NO_PADDING) as container:
@@ -150,7 +151,7 @@ def _write(samples: bytes, folder: Path, name: str) -> int:
             container.mux(stream.encode(None))
         part.rename(path)
         return path.stat().st_size
-    except OSError as error:  # FFmpeg's errors of files are among them
+    except OSError as error:  # also FFmpeg's errors of files, which are subclasses
         raise DiskTrouble(os.strerror(error.errno or 0)) from error
 
 
@@ -160,14 +161,14 @@ def _report(**answer: Any) -> None:
 
 
 def _read_orders(orders: "queue.SimpleQueue[dict[str, Any]]") -> None:
-    """Take orders until the webhook ends."""
+    """Read orders until standard input closes, then end the process."""
     for line in sys.stdin:
         orders.put(json.loads(line))
     os._exit(0)
 
 
 def _lower_priority() -> None:
-    """Let callbacks go first, and this process be the first that a full memory ends."""
+    """Let callbacks go first, bound the address space, and be the first to be killed when memory is full."""
     os.nice(_NICENESS)
     with suppress(ImportError, OSError, ValueError):  # unsupported on some systems
         import resource  # noqa: PLC0415 - missing on some systems

@@ -13,7 +13,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class SegmentResponse(StreamingResponse):
-    """Sends a FLAC file that is open already, since it may be removed meanwhile, and closes it."""
+    """Sends a FLAC file, which is opened at once, since it may be removed before it is sent."""
 
     def __init__(self, path: Path) -> None:
         """Open the file. Raises `FileNotFoundError`."""
@@ -25,7 +25,7 @@ class SegmentResponse(StreamingResponse):
         super().__init__(self._chunks(), media_type="audio/flac", headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file. A client that has left must not leave it open."""
+        """Send the file and close it, also when the client has left."""
         with self._file:
             await super().__call__(scope, receive, send)
 

@@ -27,13 +27,13 @@ from webhook.mixer.segment_maker import SegmentMaker
 
 log = logging.getLogger(__name__)
 
-# The stems of ten songs. Each takes 1.5 MB of the process that cuts them in turn; the others wait.
+# The stems of ten songs are cut in turn, and take 1.5 MB each in the process; further stems wait.
 _CUT_AT_ONCE = 128
 _FETCHED_AT_ONCE = 8
 _MOST_UNDER_WAY = 256
-# Of one user: a song has at most as many.
+# The most stems of one user: a song has no more.
 _MOST_OF_USER = 64
-# A request waits so long for its segment; then its client asks again.
+# How long a request waits for its segment; after that its client asks again.
 PATIENCE_S = 20.0
 _BUSY_AGAIN_S = 2
 # A stem that could not be cut is tried again after this time.
@@ -58,7 +58,7 @@ class _Stem:
         self.changed = asyncio.Event()
 
     async def wait_for(self, number: int) -> Path:
-        """Wait for a segment's file; after the end it is silence. Raises why the stem cannot be cut."""
+        """Wait for a segment's file; after the stem's end it is silent. Raises the stem's `trouble`."""
         while self.made <= number:
             if self.trouble:
                 raise self.trouble
@@ -69,9 +69,9 @@ class _Stem:
 
 
 class Segments:
-    """Fetches each stem from Telegram once, cuts it, and stores the segments within a budget for a day.
+    """Fetches each stem from Telegram once, cuts it, and stores the segments for a day.
 
-    The stems that were used last stay. `clock` returns Unix seconds.
+    When their room is full, the least recently used stems are removed. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class Segments:
         await self._stack.aclose()
 
     async def get(self, sent: Sent, number: int, user_id: int) -> Path:
-        """Return the file of a stem's segment, which may be removed at any later time (then: `forget`).
+        """Return the file of a stem's segment. If the file is removed later, the caller calls `forget`.
 
         Raises `NotPlayable`, `TryLater`, `SourceGone`, `SourceTooBig` and `SourceUnavailable`.
         """
@@ -123,7 +123,7 @@ class Segments:
             raise TryLater(_BUSY_AGAIN_S, "the segment is being made") from None
 
     def _stem(self, sent: Sent, user_id: int) -> _Stem:
-        """Return the stem of a file, which is begun if it is not there. The last used is last in order."""
+        """Return the stem of a file, as the last used one; start to cut it if it is not there."""
         now = self._clock()
         name = _name(sent)
         stem = self._stems.pop(name, None)
@@ -141,7 +141,7 @@ class Segments:
         return stem
 
     async def forget(self, sent: Sent, file: Path) -> None:
-        """Let a stem be made again whose file `get` has returned, and which is not there any more."""
+        """Remove a stem whose `file`, which `get` has returned, no longer exists: it will be made again."""
         stem = self._stems.get(_name(sent))
         if stem and stem.is_over and stem.folder == file.parent:
             await self._remove(_name(sent))
@@ -177,7 +177,7 @@ class Segments:
             await _remove_folder(stem.folder)
 
     async def _fetch(self, file_id: str, target: Path) -> None:
-        """Write a file of Telegram's to the disk; a link where it shares the disk with us."""
+        """Write a file of Telegram's to `target`, or link to it if the Bot API server shares its disk."""
         try:
             found = await self._files.find(file_id)
             if found.path is not None:
@@ -191,7 +191,7 @@ class Segments:
             ) from error
 
     async def _make_room(self, current: _Stem) -> None:
-        """Remove the stems that were not used for the longest time. Raises `TryLater` if it is too little."""
+        """Remove the least recently used stems if room is lacking. Raises `TryLater` if it still is."""
         used = sum(stem.size_bytes for stem in self._stems.values())
         excess = used - self.folder.limit_bytes(used)
         for name, stem in list(self._stems.items()):
@@ -210,7 +210,7 @@ class Segments:
             await self.remove_old()
 
     async def remove_old(self) -> None:
-        """Remove the stems that were made a day ago."""
+        """Remove the stems that were made more than a day ago."""
         for name, stem in list(self._stems.items()):
             if stem.is_over and self._clock() - stem.made_at > LIFETIME_S:
                 await self._remove(name)

@@ -1,4 +1,4 @@
-"""What the mixer's page is told of a song, and which files its stems are."""
+"""Describes a song for the mixer's page, and finds the files of its stems."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def playable_stems(job: Job, sent: Mapping[str, Sent]) -> list[PlayableStem]:
 
 
 def version_of(stems: Sequence[PlayableStem]) -> str:
-    """Return 8 hexadecimal digits that change with the files: a stem's number must not mean another one."""
+    """Return 8 hexadecimal digits that change with the files, so that a stem's number means no other stem."""
     text = "\n".join(f"{playable.stem.key} {playable.sent.file_id}" for playable in stems)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
@@ -43,11 +43,11 @@ def describe(
 ) -> dict[str, Any]:
     """Return title, measures and stems of a song, with the page's texts in the person's language.
 
-    Durations are those that the provider or Telegram names: at most a second too long.
+    Durations, in seconds, are those that the provider or Telegram names: at most a second too long.
     """
     peaks = cached.peaks if cached else {}
     duration_s = max((playable.stem.duration_s for playable in stems), default=0)
-    # Telegram's are whole seconds, which some clients round down
+    # Telegram's durations are whole seconds, which some clients round down
     duration_s = duration_s or job.source.duration_s + 1
     return {
         "language": translate.code,
@@ -76,7 +76,7 @@ def describe_measures(
 
 
 def check_recipe(value: object, stems: Sequence[PlayableStem], facts: SongFacts | None) -> Recipe:
-    """Return the recipe for these stems. Raises `BadContract` for one that cannot be made of them."""
+    """Return the recipe in `value`. Raises `BadContract` if it is none, or cannot be made of these stems."""
     try:
         recipe = Recipe.from_json(value)
     except (ValueError, AttributeError) as error:
@@ -92,7 +92,7 @@ def check_recipe(value: object, stems: Sequence[PlayableStem], facts: SongFacts 
 
 
 def _facts(facts: SongFacts | None, translate: Language) -> dict[str, Any] | None:
-    """Return the measures that are known; the key in words."""
+    """Return what was measured, with the musical key in words; `None` if nothing was."""
     if facts is None:
         return None
     return {

@@ -7,16 +7,16 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-# Stereo samples of 32 bits: 2 × any number.
+# 32-bit float samples: 2 channels × any number of samples.
 Block = npt.NDArray[Any]
 
 RATE = 44_100
-# A second: cancelling takes no longer than what is done with it.
+# One second of samples. A cancelled render stops when it is done with the block at hand.
 BLOCK = RATE
 
 
 def as_frame(block: Block, start: int) -> av.AudioFrame:
-    """Return the block as FFmpeg takes it, `start` samples after the beginning."""
+    """Return the block as a frame for FFmpeg, `start` samples after the beginning of the sound."""
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block), format="fltp", layout="stereo")
     frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
     return frame

@@ -11,9 +11,9 @@ from stemdrop.domain.song_facts import SongFacts
 from stemdrop.errors import StemdropError
 from worker.audio.blocks import BLOCK, RATE, Block
 
-# Two bars of four.
+# Clicks of a count-in: two bars of four beats.
 _COUNTED = 8
-# A beat that was measured so short before another one's end is the song's beginning.
+# A first beat that is less than this short of a whole period is taken for the beginning of the song.
 _NEARLY_S = 0.05
 _CLICK_S = 0.06
 _CLICK_HZ = 1600
@@ -21,14 +21,14 @@ _CLICK_LEVEL = 0.5
 
 
 class NoTempo(StemdropError):
-    """A count-in or a metronome is asked for, and the song's beats are not known."""
+    """A count-in or a metronome is ordered, but the song's beats are not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clicks:
-    """Clicks `period` samples apart from `first` on, `count` of them or until the end.
+    """Clicks from sample `first` on, `period` samples apart: `count` of them (`None`: until the end).
 
-    The song begins after `lead` samples. Which beat of a bar is its first is not known: all clicks are alike.
+    The song begins after `lead` samples. All clicks are alike, since the first beat of a bar is not known.
     """
 
     lead: int
@@ -43,19 +43,19 @@ class Clicks:
             return None
         if facts is None or not facts.bpm or facts.beat_s is None:
             raise NoTempo("the song's tempo is not known")
-        # as rendered
+        # in samples of the remix, at its speed
         period = 60 / facts.bpm * 100 / recipe.speed * RATE
         beat = facts.beat_s * 100 / recipe.speed * RATE % period
         if period - beat < _NEARLY_S * RATE:
             beat -= period
         if not recipe.has_count_in:
             return cls(0, beat, period, None)
-        # where a ninth click would be is the song's first beat
+        # the song's first beat is where a ninth click would be
         lead = _COUNTED * period - beat
         return cls(round(lead), 0, period, None if recipe.has_metronome else _COUNTED)
 
     def add_to(self, song: Iterator[Block]) -> Iterator[Block]:
-        """Yield the silence before the song and the song, both with their clicks."""
+        """Yield the silence before the song, and then the song, both with the clicks added."""
         silence = (np.zeros((2, min(BLOCK, self.lead - at)), np.float32) for at in range(0, self.lead, BLOCK))
         start = 0
         for block in chain(silence, song):

@@ -16,7 +16,7 @@ _FRONT_COVER = 3
 
 
 def build_picture(cover: bytes) -> bytes:
-    """Return the block for a JPEG: type, MIME type, description, size and colours (unknown), data."""
+    """Return a picture block for a JPEG, which leaves its description, size and colours empty."""
     mime_type = b"image/jpeg"
     return (
         struct.pack(">II", _FRONT_COVER, len(mime_type))
@@ -32,7 +32,7 @@ def write_flac(
 ) -> None:
     """Copy a FLAC file with these comments and this cover in place of its own.
 
-    Raises `ValueError` for a broken file, and for one with more metadata than audio needs.
+    Raises `ValueError` for a broken file, and for a file with more metadata than a song needs.
     """
     if source.read(len(_SIGNATURE)) != _SIGNATURE:
         raise ValueError("the file is not FLAC")

@@ -24,9 +24,9 @@ def detect_format(path: Path) -> AudioFormat | None:
 
 
 def open_audio(path: Path, audio_format: AudioFormat) -> "InputContainer":
-    """Open a file of this format; unasked, FFmpeg would open other files that a playlist lists. Blocking.
+    """Open a file as this format; if FFmpeg chose it, a playlist could make it open other files. Blocking.
 
-    A place that is sought in an MP3 is estimated.
+    Seeking in an MP3 goes to an estimated position.
     """
     import av  # noqa: PLC0415
 
@@ -37,7 +37,7 @@ def open_audio(path: Path, audio_format: AudioFormat) -> "InputContainer":
 
 
 def is_mono(container: "InputContainer") -> bool:
-    """Return whether the sound has one channel. Raises `ValueError` if FFmpeg does not have its codec."""
+    """Return whether the sound has one channel. Raises `ValueError` if FFmpeg lacks its codec."""
     codec = container.streams.audio[0].codec_context
     if codec is None:
         raise ValueError("a codec that FFmpeg does not have")

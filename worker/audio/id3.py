@@ -15,7 +15,7 @@ _FRONT_COVER = b"\x03"
 
 
 def build_id3(texts: Mapping[str, str], cover: bytes | None) -> bytes:
-    """Return a tag of texts by ID3v2.3 names (or `TXXX:<description>`), in UTF-16, and a JPEG cover."""
+    """Return a tag with a JPEG cover and texts in UTF-16, by their ID3v2.3 names or `TXXX:<description>`."""
     frames = []
     for name, text in texts.items():
         frame, _, description = name.partition(":")
@@ -59,7 +59,7 @@ def write_chunk(source: IO[bytes], target: IO[bytes], tag: bytes) -> None:
         target.write(start)
         if copy_stream(source, target, size) != size:
             raise ValueError("the file ends within a chunk")
-        if size % 2:  # chunks begin at even positions
+        if size % 2:  # each chunk begins at an even position
             source.seek(1, os.SEEK_CUR)
             target.write(b"\0")
     target.write(chunk.pack(b"id3 " if is_wav else b"ID3 ", len(tag)) + tag + b"\0" * (len(tag) % 2))

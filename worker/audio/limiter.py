@@ -1,4 +1,4 @@
-"""A limiter: keeps peaks below a ceiling by turning the sound down around them, smoothly and in advance."""
+"""A limiter, which turns the sound down smoothly around each peak, so that no sample is above a ceiling."""
 
 from collections.abc import Iterator
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from worker.audio.blocks import Block
 
-# Gains are found for groups of samples: 1.5 ms.
+# One gain is computed for each group of samples, 1.5 ms long.
 _GROUP = 64
-# A peak turns as many groups before and after it down as far as itself: bass is not distorted. 23 ms.
+# A group gets the lowest gain of so many groups before and after it (23 ms), so that bass is not distorted.
 _REACH = 16
-# Going down and back takes as long again on each side, in the form of a bell.
+# The gains are then smoothed over about as many groups on each side, with a window in the form of a bell.
 _BELL = np.hanning(2 * _REACH + 1)[1:-1] / _REACH
-# How many groups before and after a group have a part in its gain.
+# So many groups before and after a group influence its gain.
 _CONTEXT = 2 * _REACH
 _MARGIN = _CONTEXT * _GROUP
 
 
 def limit(blocks: Iterator[Block], ceiling: float) -> Iterator[Block]:
-    """Yield the same sound with no sample above the ceiling; what is not near a peak above it is the same."""
+    """Yield the sound with no sample above the ceiling, changed only near peaks above the ceiling."""
     waiting = np.zeros((2, _MARGIN), np.float32)
     for block in blocks:
         waiting = np.concatenate((waiting, block), axis=1)
@@ -33,7 +33,7 @@ def limit(blocks: Iterator[Block], ceiling: float) -> Iterator[Block]:
 
 
 def _limited(samples: Block, ceiling: float) -> Block:
-    """Return the samples, which are whole groups, without the margins on both sides."""
+    """Return the samples (whole groups) limited, without the margins on both sides."""
     inner = samples[:, _MARGIN:-_MARGIN]
     peaks = np.abs(samples).max(axis=0).reshape(-1, _GROUP).max(axis=1)
     if peaks.max() <= ceiling:

@@ -32,7 +32,7 @@ _ENCODINGS = {
 
 
 def encode_mix(blocks: Iterator[Block], target: Path, audio_format: AudioFormat) -> float:
-    """Write the limited blocks and return their length in seconds; an MP3's header states it exactly."""
+    """Limit and write the blocks; returns their length in seconds, which an MP3's header states exactly."""
     encoding, written = _ENCODINGS[audio_format], 0
     with av.open(str(target), "w", format=audio_format.value) as file:
         stream = file.add_stream(encoding.codec, rate=RATE, layout="stereo", options=encoding.options)

@@ -1,4 +1,4 @@
-"""Renders a remix: stems in, one audio file out. Its memory does not grow with the song."""
+"""Renders a remix of stems to one audio file; memory use does not grow with the song's length."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -30,8 +30,8 @@ def mix_down(
 ) -> float:
     """Render the inputs, each with its own gain, by the rest of the recipe; return the length in seconds.
 
-    Writes MP3 or FLAC, without tags. `on_progress` is called about every second of the song with a share of
-    1. Blocking. Raises `NotAudio` if an input cannot be decoded or nothing is to be heard, and `NoTempo`.
+    Writes MP3 or FLAC, without tags. `on_progress` is called for about every second of the song, with a share
+    from 0 to 1. Blocking. Raises `NotAudio` if an input cannot be decoded or the mix is empty, and `NoTempo`.
     """
     clicks = Clicks.of(recipe, facts)
     with closing(mix_stems(inputs, on_progress)) as blocks:

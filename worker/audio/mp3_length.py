@@ -1,4 +1,4 @@
-"""The length of an MP3 by its own count of frames, which most encoders write into the first one."""
+"""Reads the length of an MP3 from the number of frames that most encoders write into the first frame."""
 
 import os
 import struct
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from worker.audio.id3 import HEADER_BYTES, V1_BYTES, tag_length
 
-# ISO 11172-3 and 13818-3, by the header's two bits of the version: hertz, samples a frame, and the bytes of
-# side information of stereo and mono, after which the counts are ("Xing"; "Info" at a constant bit rate).
+# ISO 11172-3 and 13818-3, by the version's two bits in the header: sample rates in hertz, samples per frame,
+# and the bytes of side information for stereo and mono. The counts ("Xing", or "Info" at a constant bit rate)
+# come after these bytes.
 _VERSIONS = {
     3: ((44_100, 48_000, 32_000), 1152, (32, 17)),
     2: ((22_050, 24_000, 16_000), 576, (17, 9)),
@@ -21,10 +22,10 @@ _BIT_RATES = (8_000, 320_000)
 
 
 def counted_length(path: Path) -> float | None:
-    """Return the seconds of an MP3 that counts its frames; `None` if it does not. Blocking.
+    """Return the seconds of an MP3 that states its number of frames; `None` if it does not. Blocking.
 
-    The count is believed if the file also counts just the bytes that it has, so that it is whole, and if the
-    bit rate is possible.
+    The number is believed only if the stated number of bytes is that of the file, which is then whole, and if
+    the resulting bit rate is possible.
     """
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)

@@ -16,9 +16,10 @@ from worker.cancellable_thread import raise_if_cancelled
 
 # Peak of a silent stem: -60 dBFS, inaudible beside a song.
 _PEAK = 0.001
-# Where sound is looked for first, in shares of the length: many stems begin long after their song.
+# Sound is looked for at these shares of the length first: many stems begin long after their song.
 _LIKELY = (0.5, 0.3, 0.7)
-# About half a second of MP3, without the frames that lack what was before them.
+# The frames that are decoded at such a place: about half a second of MP3. After a seek, the first frames are
+# incomplete, because they need the frames before them.
 _LOOKED_AT = slice(3, 20)
 
 
@@ -45,7 +46,7 @@ def _is_heard_at(container: InputContainer, share: float) -> bool:
 
 
 def _is_all_quiet(frames: Iterable[av.AudioFrame], *, if_none: bool = False) -> bool:
-    """Return whether all frames are quiet; false for more of them than a song has."""
+    """Return whether all frames are quiet; False for more than a song has, `if_none` without any."""
     resampler = av.AudioResampler(format="fltp")
     decoded_s = 0.0
     for decoded in frames:

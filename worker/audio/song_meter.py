@@ -1,4 +1,4 @@
-"""`SongMeter`: measures a song by its stems."""
+"""`SongMeter`: measures tempo, key, loudness and peaks of a song by its stems."""
 
 import logging
 from collections.abc import Collection, Sequence
@@ -27,10 +27,10 @@ _ABSOLUTE_GATE, _RELATIVE_GATE_DB, _OFFSET_DB = -70.0, 10, -0.691
 
 @dataclass
 class SongMeter:
-    """Measures the stems of one job, in any order, and the song by them.
+    """Measures the stems of one job, in any order, and with them the song.
 
-    Of a longer song only a sample is measured, unless it `is_whole`. A song that cannot be measured is
-    delivered all the same: an unexpected error is logged, once.
+    Only a sample of a longer song is measured, unless `is_whole` is set. An unexpected error is logged, once,
+    and not raised: a song that cannot be measured is delivered all the same.
     """
 
     job_id: str
@@ -38,11 +38,11 @@ class SongMeter:
     is_whole: bool = False
     silent: set[str] = field(default_factory=set)  # keys of stems that need not be measured
     _sounds: dict[str, "Sound"] = field(default_factory=dict)
-    _length_s: float = 0.0  # of the first stem; the sample is taken at the same places of all
+    _length_s: float = 0.0  # of the first stem: the sample is taken at the same places of all stems
     _is_broken: bool = False
 
     async def measure(self, stem: Stem, path: Path, audio_format: AudioFormat, duration_s: float) -> None:
-        """Measure a stem's file, unless it is long."""
+        """Measure a stem's file, unless it is longer than `MAX_MEASURED_S`."""
         if duration_s > MAX_MEASURED_S:
             return
         self._length_s = self._length_s or duration_s
@@ -75,7 +75,7 @@ class SongMeter:
         return {key: sound.peaks for key, sound in self._sounds.items() if sound.peaks}
 
     async def facts(self) -> SongFacts | None:
-        """Return what is certain by the stems measured so far; `None` if that is only the loudness."""
+        """Return what the stems measured so far tell for certain; `None` if neither tempo nor key is."""
         try:
             return await run_in_thread(self._facts)
         except Exception:
@@ -86,7 +86,7 @@ class SongMeter:
         from worker.audio.rhythm import find_beats  # noqa: PLC0415
         from worker.audio.tonality import find_key  # noqa: PLC0415
 
-        # other stems may be added meanwhile
+        # a copy, since other stems may be added meanwhile
         longest_s = max([sound.duration_s for sound in list(self._sounds.values())], default=0)
         if self._is_broken or longest_s < MIN_S:
             return None
@@ -99,11 +99,11 @@ class SongMeter:
         loudness = self._loudness()
         if beats is None:
             return SongFacts(key=key, loudness=loudness)
-        # where the beats of a sample are says too little of those a minute later
+        # the beats of a sample do not tell exactly where the beats a minute later are
         return SongFacts(beats.bpm, None if self._is_sampled else beats.at_s, key, loudness)
 
     def _sum(self, stems: Collection[Stem], name: str) -> "Values":
-        """Add up a measure of stems, which may differ in length."""
+        """Add up one measure of the stems, whose lengths may differ."""
         import numpy as np  # noqa: PLC0415
 
         values = [getattr(self._sounds[stem.key], name) for stem in stems if stem.key in self._sounds]
@@ -115,8 +115,8 @@ class SongMeter:
     def _loudness(self) -> float | None:
         """Return the integrated loudness of all stems together in LUFS; `None` unless all were measured.
 
-        The energies of voice and instrumental add up to that of the song. More stems share each sound among
-        them: separated ones were 1 dB too quiet.
+        The energies of vocals and instrumental add up to that of the song. More stems share each sound, so
+        that the sum of their energies was 1 dB too low.
         """
         import numpy as np  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Which parts of a song's stems are measured on delivery: enough to tell its tempo, key and loudness.
+"""Chooses the parts of a song's stems that are measured on delivery, enough for tempo, key and loudness.
 
 Decoding takes a millisecond of processor time for each second of a stem. Whole stems are measured when
 their peaks, or the exact places of all beats, are first needed.
@@ -15,18 +15,18 @@ LEVELS, ENERGIES, ONSETS, PITCHES = "levels", "energies", "onsets", "pitches"
 _MIN_SAMPLED_S = 32
 _DRUMS = frozenset({"drums", "percussion", "drum_kit"})
 _SUNG = frozenset({"vocals", "backing_vocals", "lead_vocal"})
-# More stems share each sound among them: the sum of their energies is no loudness.
+# The energies of more stems than this do not add up to the song's, since the stems share each sound.
 MAX_ADDED = 2
-# The tempo needs one long part. Where it has no steady one, which may be a break, another is tried.
+# The tempo needs one long part. If that has no steady tempo, as in a break, another part is tried.
 _TEMPO_AT, _TEMPO_AGAIN_AT, _TEMPO_S = 0.4, 0.65, 10.0
-# Loudness and key need parts of the whole song; its first and its last chord tell a key from its relative.
+# Loudness and key need parts from all over the song; the first and last chord tell a key from its relative.
 _PLACES, _PLACE_S = 12, 0.4
 _END_S = 1.2
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a stem, in seconds, of which these measures are taken."""
+    """A part of a stem, in seconds, with the measures that are taken of it."""
 
     start_s: float
     length_s: float
@@ -38,17 +38,17 @@ def is_drums(stem: Stem) -> bool:
 
 
 def is_pitched(stem: Stem) -> bool:
-    """Whether the song's key can be told by this stem; singers slide."""
+    """Return whether the stem tells the song's key: drums do not, nor voices, whose pitch slides."""
     return not is_drums(stem) and (stem.is_rest or stem.key not in _SUNG)
 
 
 def is_sampled(duration_s: float) -> bool:
-    """Return whether only a sample is measured of a song of this length."""
+    """Return whether a song of this length is long enough to measure only a sample of it."""
     return duration_s > _MIN_SAMPLED_S
 
 
 def sample_of(stem: Stem, stems: Sequence[Stem], duration_s: float) -> list[Part]:
-    """Return the parts of one of a song's stems, and what is measured of each; none if nothing is needed."""
+    """Return the parts of a stem that are measured; none if no measure of it is needed."""
     measures = {ENERGIES} if len(stems) <= MAX_ADDED else set()
     if is_pitched(stem):
         measures.add(PITCHES)
@@ -62,7 +62,7 @@ def sample_of(stem: Stem, stems: Sequence[Stem], duration_s: float) -> list[Part
 
 
 def second_sample_of(duration_s: float) -> list[Part]:
-    """Return the part of a stem whose sample tells no tempo that may tell it."""
+    """Return the part to measure in a stem whose first sample tells no tempo."""
     return [Part(duration_s * _TEMPO_AGAIN_AT, _TEMPO_S, frozenset({ONSETS}))]
 
 

@@ -1,6 +1,6 @@
 """Measures one stem, or parts of it, while it is decoded: peaks, loudness, onsets and pitches.
 
-The memory for an hour is 3 MB. All is measured at 24 kHz: what is above 12 kHz adds less than 0.1 dB.
+The measures of an hour take 3 MB. Sound is measured at 24 kHz: what is above 12 kHz adds less than 0.1 dB.
 """
 
 from collections.abc import Sequence
@@ -25,29 +25,29 @@ Values = npt.NDArray[Any]
 
 RATE = 24_000
 _BLOCK = 2 * RATE
-# Samples of a file that are resampled together.
+# So many samples of a file are resampled together.
 _MANY = 1 << 13
-# FFmpeg adds the channels up, 3 dB weaker.
+# FFmpeg's mono is the sum of the channels, 3 dB weaker; this factor makes it their mean.
 _MEAN_OF_MIX = np.float32(0.5**0.5)
-# Levels and onsets a second.
+# Levels and onsets per second.
 FRAME_RATE = 100
 _FRAME = RATE // FRAME_RATE
 # ITU-R BS.1770-5 measures blocks of 400 ms that overlap by 75 %: four of these frames.
 _LOUDNESS_FRAME = RATE // 10
-# Semitones are 6 % apart: bins of 2.5 Hz tell them apart from 50 Hz on.
+# Semitones are 6 % apart, so that bins of 2.5 Hz separate them from 50 Hz on.
 _PITCH_RATE = RATE // 2
 _PITCH_FRAME = _PITCH_RATE * 2 // 5
 _PITCHES_HZ = (55, 1800)
 # Pitches are counted in tenths of a semitone, to find how the song is tuned.
 PITCH_STEPS = 120
-# The bins of 50 Hz at which the bands of the onsets begin.
+# The bands of the onsets begin at these bins, which are 50 Hz wide.
 _BANDS = np.array([1, 2, 4, 6, 12, 24, 48, 96])
 
 
-# After a place was sought in an MP3, its first frames lack what was before them.
+# After a seek in an MP3, the first frames are incomplete, because they need the frames before them.
 _INCOMPLETE = 3
 _ALL = frozenset({LEVELS, ENERGIES, ONSETS, PITCHES})
-# The others are measures of the channels' mean.
+# These measures need each channel; the others are taken of the channels' mean.
 _OF_CHANNELS = frozenset({LEVELS, ENERGIES})
 
 
@@ -55,8 +55,8 @@ _OF_CHANNELS = frozenset({LEVELS, ENERGIES})
 class Sound:
     """The measures of one stem; those that were not taken are empty.
 
-    `peaks`: see `stemdrop.domain.peaks`; `energies`: K-weighted, 10 a second; `onsets`: 100 a second;
-    `pitches`: the strength of each tenth of a semitone, from C on, in each block of at most two seconds.
+    `peaks`: see `stemdrop.domain.peaks`; `energies`: K-weighted, 10 per second; `onsets`: 100 per second;
+    `pitches`: blocks of at most two seconds × strengths of the tenths of a semitone, from C on.
     """
 
     duration_s: float
@@ -88,7 +88,7 @@ def measure_sound(path: Path, audio_format: AudioFormat) -> Sound | None:
 def measure_parts(
     path: Path, audio_format: AudioFormat, duration_s: float, parts: Sequence[Part]
 ) -> Sound | None:
-    """Decode and measure parts of a file of this length; `None` if they cannot be decoded. Blocking."""
+    """Decode and measure parts of a file that is `duration_s` long; `None` if that fails. Blocking."""
     meter = _Meter()
     try:
         with open_audio(path, audio_format) as container:
@@ -117,9 +117,9 @@ def measure_parts(
 
 
 class _Samples:
-    """What was decoded, at `RATE`: channels × samples, or 1 × samples, their mean, if it `is_mixed`.
+    """A queue of decoded samples at `RATE`: channels × samples, or 1 × samples, the mean, if `is_mixed`.
 
-    Many frames are resampled at once: it is quicker.
+    Many frames are resampled at once, because that is quicker.
     """
 
     def __init__(self, container: InputContainer, *, is_mixed: bool) -> None:
@@ -131,7 +131,7 @@ class _Samples:
     def add(self, frame: av.AudioFrame | None) -> None:
         """Add the next frame; `None` at the end."""
         if frame:
-            frame.pts = None  # the queues refuse gaps in timestamps, which are none in the sound
+            frame.pts = None  # FFmpeg's queues refuse gaps in timestamps, although the sound has no gap
             self._decoded.write(frame)
             if self._decoded.samples >= _MANY:
                 self.resample()
@@ -140,17 +140,17 @@ class _Samples:
             self._write(None)
 
     def resample(self) -> None:
-        """Make all that was added ready, but for some samples."""
+        """Resample what was added, so that it can be taken, but for some samples in the resampler."""
         if decoded := self._decoded.read(partial=True):
             self._write(decoded)
 
     def take(self, size: int, *, partial: bool) -> Values | None:
-        """Take so many samples, or fewer; `None` if there are not so many."""
+        """Take `size` samples; with `partial` also fewer. `None` if there are too few, or none."""
         block = self._resampled.read(size, partial=partial)
         return block.to_ndarray() * self._scale if block else None
 
     def drop(self) -> None:
-        """Drop what was not taken."""
+        """Drop the samples that were not taken."""
         self._resampled.read(partial=True)
 
     def _write(self, frame: av.AudioFrame | None) -> None:
@@ -169,13 +169,13 @@ class _Meter:
     _last_bands: Values = field(default_factory=lambda: np.zeros(len(_BANDS), np.float32))
 
     def add(self, samples: Values, measures: frozenset[str]) -> None:
-        """Measure the next block: channels × samples. Only the last of a part may be short."""
+        """Measure the next block: channels × samples. Only the last block of a part may be short."""
         if lacking := -samples.shape[1] % _LOUDNESS_FRAME:
             samples = np.pad(samples, ((0, 0), (0, lacking)))
         mono = samples.mean(axis=0, dtype=np.float32)
         if LEVELS in measures:
             self._levels.append(np.abs(samples).max(axis=0).reshape(-1, _FRAME).max(axis=1))
-        # what is measured fits into the processor's cache
+        # one second at a time fits into the processor's cache
         for at in range(0, mono.size, RATE):
             if ENERGIES in measures:
                 self._energies.append(_k_weighted(samples[:, at : at + RATE]))
@@ -196,7 +196,7 @@ class _Meter:
         )
 
     def _rises(self, mono: Values) -> Values:
-        """Return how much louder the bands are than 10 ms before, added up."""
+        """Return, for each frame, the sum of the rises in loudness of all bands since the frame before."""
         frames = np.concatenate((self._last_frame, mono)).reshape(-1, _FRAME)
         spectrum = np.abs(np.fft.rfft(np.hstack((frames[:-1], frames[1:])) * _ONSET_WINDOW)) ** 2
         bands = np.log1p(100 * np.sqrt(np.add.reduceat(spectrum, _BANDS, axis=1)) / _FRAME)
@@ -217,20 +217,20 @@ def _encode(levels: Values) -> str:
 
 
 def _k_weighted(samples: Values) -> Values:
-    """Return the energy of each 100 ms, of all channels together, as ITU-R BS.1770-5 weighs it."""
+    """Return the energy of each 100 ms, of all channels together, weighted as in ITU-R BS.1770-5."""
     frames = samples.reshape(samples.shape[0], -1, _LOUDNESS_FRAME)
     power = np.abs(np.fft.rfft(frames)) ** 2 * _K_WEIGHTS
     return cast(Values, (power.sum(axis=(0, 2)) / _LOUDNESS_FRAME**2).astype(np.float32))
 
 
 def _k_weights() -> Values:
-    """Return the power response of BS.1770-5's two filters, given for 48 kHz, for each bin."""
+    """Return the power response of BS.1770-5's two filters, which it defines at 48 kHz, for each bin."""
     delay = np.exp(-2j * np.pi * np.fft.rfftfreq(_LOUDNESS_FRAME, 1 / RATE) / 48_000)
     shelf = (1.53512485958697 - 2.69169618940638 * delay + 1.19839281085285 * delay**2) / (
         1 - 1.69065929318241 * delay + 0.73248077421585 * delay**2
     )
     high_pass = (1 - delay) ** 2 / (1 - 1.99004745483398 * delay + 0.99007225036621 * delay**2)
-    # each bin stands for its negative frequency, too
+    # twice, because each bin also stands for its negative frequency
     return cast(Values, (2 * np.abs(shelf * high_pass) ** 2).astype(np.float32))
 
 
@@ -238,16 +238,16 @@ _K_WEIGHTS = _k_weights()
 
 
 def _pitches(mono: Values) -> Values:
-    """Return the strength of each tenth of a semitone, from the peaks of the block's spectra."""
+    """Return the strength of each tenth of a semitone, from C on, by the peaks of the block's spectra."""
     if mono.size < 2 * _PITCH_FRAME:
         return np.zeros(PITCH_STEPS, np.float32)
-    # what is folded down from above 10 kHz is weak
+    # aliases of what is above 10 kHz are weak
     mono = (mono[::2] + mono[1::2]) / 2
     frames = np.lib.stride_tricks.sliding_window_view(mono, _PITCH_FRAME)[:: _PITCH_FRAME // 2]
     spectrum = np.abs(np.fft.rfft(frames * _PITCH_WINDOW))
     low, high = (round(hertz * _PITCH_FRAME / _PITCH_RATE) for hertz in _PITCHES_HZ)
     left, middle, right = (spectrum[:, low + step : high + step] for step in (-1, 0, 1))
-    # a tone's peak is a quarter of the window times its amplitude: those above -60 dBFS count
+    # the peak of a tone is a quarter of the window's length times its amplitude: tones above -60 dBFS count
     at = np.nonzero((middle > left) & (middle > right) & (middle > _PITCH_FRAME / 4000))
     before, peak, after = left[at], middle[at], right[at]
     bins = at[1] + low + 0.5 * (before - after) / (before - 2 * peak + after)

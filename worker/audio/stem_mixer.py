@@ -1,4 +1,4 @@
-"""Decodes stems in step and adds them up, block by block."""
+"""Decodes stems side by side and adds them up, block by block."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,7 +19,10 @@ _DECODING_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
 
 
 def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) -> Generator[Block]:
-    """Yield the sum of the stems that are heard, as long as the longest of them. Raises `NotAudio`."""
+    """Yield blocks of the sum of the audible stems, as long as the longest stem. Raises `NotAudio`.
+
+    `on_progress` is called after each block with the share of the length, from 0 to 1.
+    """
     heard = [given for given in inputs if given.gain_db > OFF_DB]
     mixed = 0
     with ExitStack() as files:
@@ -40,7 +43,7 @@ def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) 
 
 
 class _Stem:
-    """The samples of a stem as a player plays them: without what its encoder added at both ends."""
+    """The samples of a stem as players play them, without the padding that encoders add at both ends."""
 
     def __init__(self, number: int, given: MixInput, files: ExitStack) -> None:
         self._number = number
@@ -49,13 +52,13 @@ class _Stem:
             container = files.enter_context(open_audio(given.path, given.audio_format))
         except _DECODING_ERRORS as error:
             raise self._not_audio(type(error).__name__) from error
-        # as the file states it, 0 if it does not
+        # the length that the file states, 0 if it states none
         self.duration_s = (container.duration or 0) / av.time_base
         self._frames = _decode(container)
         self._left: Block | None = None  # `None` before the first samples
 
     def add_to(self, block: Block) -> int:
-        """Add the next samples to the block and return how many: fewer than it has at the stem's end."""
+        """Add the next samples to the block; returns how many: fewer than the block has at the stem's end."""
         filled = 0
         while filled < block.shape[1]:
             if self._left is None or not self._left.shape[1]:
@@ -78,7 +81,7 @@ class _Stem:
 
 
 def _decode(container: InputContainer) -> Iterator[Block]:
-    # FFmpeg makes a mono sound 3 dB quieter in both channels
+    # FFmpeg would convert mono to stereo with 3 dB less in each channel
     resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", RATE)
     for frame in chain(container.decode(audio=0), [None]):
         for part in resampler.resample(frame):

@@ -1,9 +1,9 @@
 """Changes the tempo and the pitch of a song while it streams, with Signalsmith's stretch.
 
 The library stretches a whole sound at once and holds Python's lock meanwhile, 20 ms for a second of sound, so
-the song is stretched in short segments. They overlap, and one is blended into the next with their phases
-brought together: a plain cross-fade would let tones beat or vanish for a moment. Around these places the
-sound differs from one that was stretched at once no more than that one does if it begins elsewhere.
+the song is stretched in short segments. Segments overlap, and each is blended into the next with aligned
+phases: in a plain cross-fade, tones would beat or vanish for a moment. Around a blend, the result differs
+from a song stretched at once no more than two such results differ if one of the songs begins elsewhere.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,14 @@ from python_stretch.Signalsmith import Stretch
 from worker.audio.blocks import RATE, Block
 from worker.cancellable_thread import raise_if_cancelled
 
-# All of these are of the input, and rounded to multiples of the percentage: then so are those of the output.
+# Lengths in the input. Each is rounded to a multiple of `speed` samples, so that it becomes a whole number of
+# samples in the output.
 _SEGMENT_S = 4.0
-# Tones are bent by up to half a hertz meanwhile: with 0.3 s a bass was a quarter tone off.
+# Tones are bent by up to half a hertz during an overlap; with 0.3 s a bass was a quarter tone off.
 _OVERLAP_S = 0.8
 # The library needs sound around what it stretches: its own windows are 0.12 s long.
 _MARGIN_S = 0.15
-# Above, overtones are shifted by as many hertz as those at this frequency: voices stay natural.
+# Overtones above this frequency are shifted by as many hertz as those at it, so that voices stay natural.
 _TONALITY_HZ = 8000
 _WINDOW = 4096
 _HOP = _WINDOW // 4
@@ -55,7 +56,7 @@ def _process(tool: Stretch, samples: Block) -> Block:
 
 
 def _blend(last: Block, following: Block) -> Block:
-    """Return `following` whose beginning is `last` and becomes `following`."""
+    """Return `following` with a beginning that changes from `last` into `following`."""
     length = min(last.shape[1], following.shape[1])
     if not length:
         return following
@@ -63,7 +64,7 @@ def _blend(last: Block, following: Block) -> Block:
 
 
 def _morph(old: Block, new: Block) -> Block:
-    """Return a sound that is `old` at first and `new` at last; both are the same but for their phases."""
+    """Return a sound that changes from `old` to `new`, which differ only in their phases."""
     length = old.shape[1]
     pad = ((0, 0), (_WINDOW, _WINDOW + -length % _HOP))
     old_spectra, new_spectra = (
@@ -73,9 +74,9 @@ def _morph(old: Block, new: Block) -> Block:
         for sound in (old, new)
     )
     middles = np.arange(old_spectra.shape[1]) * _HOP - _WINDOW // 2
-    # the outermost windows hold only one of both sounds
+    # the outermost windows contain only one of the two sounds
     share = np.clip((middles - _HOP) / (length - 2 * _HOP), 0, 1)[:, np.newaxis]
-    # how far the phases of each frequency are apart, the same for both channels and all of the time
+    # the phase difference at each frequency, one value for both channels and the whole overlap
     apart = np.angle((new_spectra * old_spectra.conj()).sum(axis=(0, 1)))
     mixed = (1 - share) * old_spectra * np.exp(1j * share * apart) + share * new_spectra * np.exp(
         -1j * (1 - share) * apart

@@ -32,7 +32,7 @@ _ID3_WRITERS = {
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """The stem is track `number` of `count` in the album of its song; `cover` is a JPEG."""
+    """The tags of a stem, which is track `number` of `count` in its song's album; `cover` is a JPEG."""
 
     title: str
     album: str
@@ -69,7 +69,7 @@ def write_tags(path: Path, audio_format: AudioFormat, tags: Tags, max_bytes: int
 
 
 def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
-    """Copy MP3, WAV or AIFF byte by byte: FFmpeg's muxers write another Xing header, and no cover in WAV."""
+    """Copy the bytes of MP3, WAV or AIFF: FFmpeg would write another Xing header, and no cover in WAV."""
     texts = {
         "TIT2": tags.title,
         "TALB": tags.album,
@@ -90,7 +90,7 @@ def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Ta
 def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
     """Copy the packets into a new container.
 
-    Raises `ValueError` for a file that cannot be copied, and if that changes them (short Vorbis does).
+    Raises `ValueError` for a file that cannot be copied, and if its copy differs (that of short Vorbis does).
     """
     import av.error  # noqa: PLC0415
 
@@ -140,7 +140,7 @@ def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
     if tags.performer:
         found["artist"] = tags.performer
     facts = tags.facts or SongFacts()
-    if audio_format is AudioFormat.MP4:  # FFmpeg writes only tags that MP4 has a name for; keys have none
+    if audio_format is AudioFormat.MP4:  # FFmpeg writes only tags with a name in MP4, which has none for keys
         found |= {"tmpo": str(round(facts.bpm))} if facts.bpm else {}
         return found | {"track": f"{tags.number}/{tags.count}", "grouping": tags.stem}
     if facts.bpm:

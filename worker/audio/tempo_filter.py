@@ -1,6 +1,6 @@
 """Changes the tempo and the pitch of a song with FFmpeg's filters, for machines without `python-stretch`.
 
-They repeat or leave out short pieces of sound, which is heard in held tones.
+The filters repeat or leave out short pieces of sound, which is audible in held tones.
 """
 
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from av.filter import Graph
 
 from worker.audio.blocks import RATE, Block, as_frame
 
-# The slowest tempo that one filter makes well.
+# The slowest tempo that one `atempo` filter makes well.
 _SLOWEST = 0.5
-# It plays sounds so much of what it is given too early on average, 10 ms more or less.
+# The filter plays a sound too early by this much of its input on average, give or take 10 ms.
 _EARLY_S = 0.017
 
 
@@ -29,7 +29,7 @@ def stretch(blocks: Iterator[Block], speed: int, semitones: int) -> Iterator[Blo
         graph.push(None if block is None else as_frame(block, early + given))
         given += 0 if block is None else block.shape[1]
         for part in _ready(graph):
-            # what was given lasts no longer, and the filters may add some samples
+            # the filters may add some samples to the exact length
             wanted = part[:, : round(given * 100 / speed) - made]
             made += wanted.shape[1]
             yield wanted
@@ -38,9 +38,9 @@ def stretch(blocks: Iterator[Block], speed: int, semitones: int) -> Iterator[Blo
 
 
 def _graph(tempo: float, pitch: float) -> tuple[Graph, int]:
-    """Return filters that play a sound faster for its pitch, and then bring it to the tempo.
+    """Return filters that change the pitch by playing a sound faster or slower, and then correct its tempo.
 
-    The second value is how many samples of their source they are early.
+    The second value is the number of input samples by which their output is early.
     """
     graph = Graph()
     rate = round(RATE * pitch)

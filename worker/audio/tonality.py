@@ -1,4 +1,4 @@
-"""Finds a song's key from how strong its pitches are; nothing where no key fits clearly."""
+"""Finds a song's key from the strengths of its pitches, if one key fits clearly."""
 
 from typing import cast
 
@@ -14,18 +14,18 @@ _MINOR = np.array([0.220, 0.006, 0.104, 0.123, 0.019, 0.103, 0.012, 0.214, 0.062
 _MAJOR_CHORD = np.array([1, 0, 0, 0, 0.8, 0, 0, 0.8, 0, 0, 0, 0])
 _MINOR_CHORD = np.array([1, 0, 0, 0.8, 0, 0, 0, 0.8, 0, 0, 0, 0])
 _MIN_BLOCKS = 4
-# Correlations. Random chords fit some key to 0.76; songs fit theirs to 0.85 and more.
+# Correlations: random chords reach 0.76 with some key, songs 0.85 and more with their own.
 _MIN_FIT = 0.78
 _MIN_LEAD = 0.1
-# Blocks that are weaker, relative to the strongest, are no part of the song.
+# Blocks that are weaker than this share of the strongest block are ignored.
 _FAINT = 0.1
 
 
 def find_key(pitches: Values, *, is_sample: bool = False) -> str:
     """Return one of `KEYS`; empty if none fits clearly better than the others.
 
-    A key and its relative have the same notes: the first and the last chord tell which it is. What is heard
-    first in a sample is the first chord only if it is heard at its beginning, and so with the last.
+    `pitches` is as in `Sound`. A key and its relative have the same notes: the first and the last chord tell
+    which of the two it is. In a sample each of these chords counts only if the block at that end is heard.
     """
     if len(pitches) < _MIN_BLOCKS:
         return ""
@@ -53,7 +53,7 @@ def _fits(notes: Values, major: Values, minor: Values) -> Values:
     profiles = np.array([np.roll(profile, tonic) for profile in (major, minor) for tonic in range(12)])
     profiles = profiles - profiles.mean(axis=1, keepdims=True)
     notes = notes - notes.mean()
-    size = float(np.linalg.norm(notes)) or 1.0  # where all are alike
+    size = float(np.linalg.norm(notes)) or 1.0  # 1 if all notes are equally strong
     return cast(Values, profiles @ notes / np.linalg.norm(profiles, axis=1) / size)
 
 

@@ -26,7 +26,7 @@ AAC = VoiceFormat(".m4a", "ipod", "aac", 44_100, 64_000)
 
 
 def encode_voice(source: Path, target: Path, voice: VoiceFormat) -> float:
-    """Encode `source` frame by frame and return its length in seconds. Blocking. Raises `NotAudio`."""
+    """Encode `source` as mono `voice` and return its length in seconds. Blocking. Raises `NotAudio`."""
     import av.error  # noqa: PLC0415
     from av.audio.stream import AudioStream  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""Decides which URLs and addresses stems may be fetched from: public ones and those the operator allows.
+"""Decides from which URLs and addresses stems may be fetched: public ones, and those the operator allows.
 
 `worker.stems.checked_backend` applies the rules to each connection.
 """
@@ -14,8 +14,9 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class AddressRules:
-    """Allows the origins of `api_urls` and `hosts` (`host` or `host:port`) even if private, and over HTTP.
+    """Allows public addresses over HTTPS, and what the operator has named.
 
+    The origins of `api_urls` and `hosts` (`host` or `host:port`) may be private and use HTTP. Addresses in
     `networks` are allowed although they are not public.
     """
 
@@ -58,5 +59,5 @@ def _origin(url: httpx.URL) -> tuple[str, str, int]:
 
 
 def _host(url: httpx.URL) -> str:
-    # raw: international names in their ASCII form, as headers and certificates have them
+    # `raw_host` has international names in their ASCII form, as headers and certificates do
     return url.raw_host.decode().rstrip(".")

@@ -1,7 +1,7 @@
 """Connects only to addresses that `AddressRules` allow.
 
 A host is resolved once, and the connection goes to an address that was checked, so that DNS rebinding has no
-effect. TLS and HTTP remain with httpcore.
+effect. httpcore does TLS and HTTP.
 """
 
 import socket
@@ -17,10 +17,10 @@ from stemdrop.errors import AddressRefused, FetchFailed
 from stemdrop.http.network import AsyncioBackend
 from worker.stems.address_rules import AddressRules
 
-# For one address while the host has others: one address family may be unreachable.
+# The timeout for one address if the host has further ones: an address family may be unreachable.
 ADDRESS_TIMEOUT_S = 2
-# More than stems are fetched at once. Lookups have their own threads: a hostile server may make one slow, and
-# it cannot be cancelled.
+# More than deliveries fetch stems at once. Lookups have their own threads, because a hostile server may make
+# a lookup slow, and a lookup cannot be cancelled.
 LOOKUPS_AT_ONCE = 40
 
 
@@ -40,7 +40,10 @@ class CheckedConnections(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect. Raises `AddressRefused`, `FetchFailed` without such a name, or httpcore's exceptions."""
+        """Connect to an allowed address of the host.
+
+        Raises `AddressRefused`, `FetchFailed` if the name does not resolve, or httpcore's exceptions.
+        """
         connect = partial(
             self._direct.connect_tcp, port=port, local_address=local_address, socket_options=socket_options
         )
@@ -69,7 +72,7 @@ class CheckedConnections(httpcore.AsyncNetworkBackend):
         await self._direct.sleep(seconds)
 
     async def _resolve(self, host: str, port: int) -> Sequence[str]:
-        """Return at least one address, of both families in turn, beginning with the system's preference."""
+        """Return at least one address; families alternate, and the system's preferred one comes first."""
         resolve = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
             found = await anyio.to_thread.run_sync(resolve, abandon_on_cancel=True, limiter=self._lookups)

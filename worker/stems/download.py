@@ -25,18 +25,18 @@ from worker.stems.fetcher import StemFetcher
 log = logging.getLogger(__name__)
 
 FETCHES_PER_JOB = 3
-# For all downloads of a job: a server that is just quick enough must not hold a worker's place for hours.
-# Twelve stems of 8 MB at 80 kB/s; later ones are reported as missing, and can be fetched again.
+# The limit for all downloads of a job: a server that is just quick enough must not hold a worker's place for
+# hours. Twelve stems of 8 MB take so long at 80 kB/s; later ones count as missing, and can be fetched again.
 STEMS_TIMEOUT_S = 1200
-# Enough to find one with sound, where a file has counted its own length.
+# So many packets of a file that states its own length are read, enough to find one with sound.
 _PACKETS_OF_COUNTED = 50
 
 
 @dataclass(frozen=True, slots=True)
 class DownloadedStem:
-    """A stem on disk; `title` and `file_name` are for the user, and a length of 0 is not known.
+    """A stem on disk; `title` and `file_name` are for the user, and a `duration_s` of 0 means unknown.
 
-    `audio_format` is that of its tags, if it is to have any.
+    `audio_format` decides how its tags are written; without one it gets none.
     """
 
     key: str
@@ -70,8 +70,8 @@ class _Download:
 class StemDownloads:
     """Downloads `stems` of `job` into `folder`: a context manager that cancels what still runs at its end.
 
-    `cover` is a JPEG for their tags; `meter`, if any, measures them. Expired URLs, and those that lead to no
-    audio, are replaced once by fresh ones from the provider.
+    `cover` is a JPEG for their tags; `meter`, if any, measures them. If a URL has expired, or leads to no
+    audio, the provider is asked once for fresh ones.
     """
 
     job: Job
@@ -135,7 +135,7 @@ class StemDownloads:
         return StemOutcome(stem, name, file)
 
     async def _fetch(self, stem: Stem, url: str, target: Path) -> _Download:
-        """Raises as the fetcher, and `StemGone` without audio."""
+        """Fetch and inspect a stem. Raises as `StemFetcher.fetch`, and `StemGone` if it has no audio."""
         try:
             async with asyncio.timeout_at(self._ends_at):
                 extension = await self.fetcher.fetch(url, target)
@@ -144,7 +144,7 @@ class StemDownloads:
         return await run_in_thread(_inspect, target, extension, stem.duration_s)
 
     async def tag(self, outcomes: Sequence[StemOutcome], facts: SongFacts | None) -> None:
-        """Write tags into the files; one that cannot be tagged stays without."""
+        """Write tags into the files; a file that cannot be tagged stays as it is."""
         files = [(it.stem, it.file, it.name) for it in outcomes if it.file]
         await asyncio.gather(*(self._tag(*file, facts) for file in files))
 
@@ -184,7 +184,7 @@ class StemDownloads:
 async def write_tags_or_none(
     job: Job, what: str, path: Path, audio_format: AudioFormat, tags: Tags, max_bytes: int
 ) -> None:
-    """Write tags into a file; one that cannot be tagged stays without."""
+    """Write tags into a file; a file that cannot be tagged stays as it is."""
     try:
         await run_in_thread(write_tags, path, audio_format, tags, max_bytes)
     except (ValueError, IndexError, OSError) as error:  # a broken file, or a full disk
@@ -203,15 +203,15 @@ def describe(
         title(song, name, nameless),
         file_name(song, name, extension, nameless),
         path,
-        # players show 0 as an unknown length
+        # players take 0 for an unknown length
         max(1, round(duration_s)) if duration_s else 0,
     )
 
 
 def _inspect(path: Path, extension: str, claimed_s: float) -> _Download:
-    """Inspect a file; its server and the provider claim extension and length. Blocking.
+    """Inspect a file; `extension` is what its server claims, `claimed_s` what the provider does. Blocking.
 
-    Raises `StemGone` if it has no audio.
+    Raises `StemGone` if the file has no audio.
     """
     from stemdrop.services.audio_files import MAX_PACKETS, inspect  # noqa: PLC0415
     from worker.audio.silence import is_silent  # noqa: PLC0415

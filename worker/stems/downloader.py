@@ -1,4 +1,4 @@
-"""Brings stems and covers to disk, from the provider or from Telegram."""
+"""Downloads stems from the provider or from Telegram to disk, and covers from Telegram."""
 
 import logging
 from collections.abc import Sequence
@@ -48,7 +48,7 @@ class StemDownloader:
         cover: bytes | None = None,
         meter: SongMeter | None = None,
     ) -> StemDownloads:
-        """Return the downloads of these stems from the provider; they begin when their block is entered."""
+        """Return the downloads of these stems from the provider, which begin when the `with` block does."""
         return StemDownloads(
             *(job, stems, folder, translate, cover, meter),
             fetcher=self._fetcher,
@@ -58,10 +58,10 @@ class StemDownloader:
     async def download_sent(
         self, job: Job, stem: Stem, sent: Sent, folder: Path, translate: Language
     ) -> DownloadedStem | None:
-        """Download a stem that is in the chat, from Telegram or else from the provider.
+        """Download a stem that is in the chat, from Telegram or else from the provider, into `folder`.
 
-        The next call may overwrite the file. Returns `None` if both have lost it. Raises `TelegramError`,
-        `httpx.HTTPError` or `TryLater` when a later try may succeed.
+        The next call may overwrite the file. Returns `None` if neither has the stem any more. Raises
+        `TelegramError`, `httpx.HTTPError` or `TryLater` when a later try may succeed.
         """
         try:
             return await self._from_telegram(job, stem, sent, folder / "cached", translate)
@@ -81,7 +81,7 @@ class StemDownloader:
             return outcome.file
 
     async def cover(self, job: Job) -> bytes | None:
-        """Download Telegram's thumbnail of the source, a JPEG; `None` if there is none or it fails."""
+        """Return Telegram's thumbnail of the source, a JPEG; `None` if no usable one can be downloaded."""
         if not job.source.thumbnail_file_id:
             return None
         try:
@@ -96,7 +96,7 @@ class StemDownloader:
     async def _from_telegram(
         self, job: Job, stem: Stem, sent: Sent, path: Path, translate: Language
     ) -> DownloadedStem:
-        """Raises `SourceGone` also for a file that is too large for a bot to download."""
+        """Download the stem by its `file_id`. Raises `SourceGone` also if it is too large for a bot."""
         if not sent.file_id:
             raise SourceGone("it has no file_id")
         await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)

@@ -24,10 +24,10 @@ from worker.stems.checked_backend import CheckedConnections
 log = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
-# What is written at once, in a thread.
+# A thread writes so many bytes at once.
 CHUNK_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 15
-# A server slower than 10 kB/s for a minute is given up: the largest stem would take an hour and a half.
+# A download slower than 10 kB/s for a minute is given up: the largest stem would take an hour and a half.
 PORTION_TIMEOUT_S = 60
 PORTION_BYTES = 600_000
 # A second connection may lead to a faster machine; a third would only take another minute.
@@ -56,7 +56,7 @@ class _TooSlow(FetchFailed):
 class StemFetcher:
     """Downloads files of at most `max_bytes` from addresses that `rules` allow; an async context manager.
 
-    By a proxy go only servers whose names and addresses are not private; the proxy resolves their names.
+    A proxy is used only for servers whose names and addresses are not private; it resolves their names.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class StemFetcher:
             await pool.aclose()
 
     async def fetch(self, url: str, target: Path) -> str:
-        """Write the file to `target` and return the extension that its server names, with the dot.
+        """Write the file to `target` and return the extension that its server or URL names, with the dot.
 
         Retries temporary errors. Raises `AddressRefused`, `StemGone`, `StemTooBig` or `FetchFailed`.
         """
@@ -163,7 +163,7 @@ class StemFetcher:
             raise StemTooBig("it exceeds Telegram's limit")
 
     async def _save(self, body: AsyncIterable[bytes], target: Path, deadline: asyncio.Timeout) -> int:
-        """Write the bytes without decoding them, since no content coding was accepted; returns how many."""
+        """Write the body as it comes, since no content coding was accepted; returns its size in bytes."""
         size, extended_at, written, count = 0, 0, 0, 0
         chunks: list[bytes] = []
         with _create(target) as file:

@@ -1,4 +1,4 @@
-"""Sends stems into a job's chat: as albums, and one by one where Telegram refuses an album."""
+"""Sends stems into a job's chat: as albums, and one by one if Telegram refuses an album."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -25,9 +25,10 @@ AUDIO, VOICE, DOCUMENT = "audio", "voice", "document"
 MAX_ALBUM = 10
 # Telegram stores a whole album before it answers.
 UPLOAD_TIMEOUT_S = 300
-# Files on disk wait for Telegram's limits (a full album in a group: a minute) and are not downloaded again.
+# How long files on disk wait for Telegram's limits (a full album in a group: a minute), so that they need not
+# be downloaded again.
 UPLOAD_PATIENCE_S = 300.0
-# The arguments that every kind of file has.
+# The arguments that the methods for every kind of file take.
 _LABELS_OF_ALL = ("caption", "reply_markup")
 Item = TypeVar("Item")
 RecordSent = Callable[[dict[str, Sent]], Awaitable[None]]
@@ -53,7 +54,10 @@ class OutgoingStem:
 
 
 def albums(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield the items in few, even albums: they arrive sooner, and a crash loses less, than ten and two."""
+    """Yield the items in as few albums as possible, of even size.
+
+    With six and six, the first album arrives sooner, and a crash repeats less, than with ten and two.
+    """
     count, number = len(items), -(-len(items) // MAX_ALBUM)
     bounds = [-(-count * index // number) for index in range(number + 1)] if items else []
     for start, end in pairwise(bounds):
@@ -128,7 +132,7 @@ class StemSender:
             except NetworkError as error:
                 _raise_unless_refused(error, stem.media)
                 log.warning("job %s: Telegram refuses stem %s: %s", job.id, stem.key, error)
-                if not isinstance(error, BadRequest):  # it is too large in any form
+                if not isinstance(error, BadRequest):  # the file is too large in any form
                     return False
             else:
                 await record({stem.key: sent_as(message, stem.title)})
@@ -150,20 +154,21 @@ class StemSender:
 
 
 def is_refusal(error: TelegramError) -> bool:
-    """Return whether Telegram would refuse the same again: wrong content, or too much of it (413)."""
+    """Return whether Telegram would refuse the same file again: for its content, or its size (413)."""
     return classify(error) in (Refusal.CONTENT, Refusal.FILE_GONE)
 
 
 def sent_as(message: Message, title: str) -> Sent:
+    """Return the record of a sent message; its `file_id` is empty if the file cannot be sent by it."""
     for kind, file in ((VOICE, message.voice), (AUDIO, message.audio), (DOCUMENT, message.document)):
         if file:
             return Sent(message.message_id, file.file_id, file.file_unique_id, kind, title)
-    # Telegram made something else of it: it is in the chat, but cannot be sent by its id
+    # Telegram turned the file into another kind: it is in the chat, but cannot be sent by its id
     return Sent(message.message_id, "", "", title=title)
 
 
 def _variants(stem: OutgoingStem) -> Iterator[OutgoingStem]:
-    """Yield the ways to send an upload: as audio with its cover, without it, and as a document."""
+    """Yield the ways to send an upload: as audio with its cover, as audio without it, and as a document."""
     yield stem
     if stem.kind == AUDIO and isinstance(stem.media, Upload):
         if "thumbnail" in stem.labels:
@@ -174,7 +179,7 @@ def _variants(stem: OutgoingStem) -> Iterator[OutgoingStem]:
 
 
 def _one_of(kind: type[Upload] | type[str], stems: Sequence[OutgoingStem]) -> Upload | str:
-    """Return a medium of this kind, if the album has one."""
+    """Return a medium of this kind, or the first stem's medium if the album has none."""
     return next((stem.media for stem in stems if isinstance(stem.media, kind)), stems[0].media)
 
 
@@ -186,7 +191,7 @@ def _raise_unless_refused(error: NetworkError, media: Upload | str) -> None:
 
 
 def _timeouts(media: Upload | str) -> dict[str, Any]:
-    if isinstance(media, str):  # takes no room on the disk, and may wait in the task queue
+    if isinstance(media, str):  # a `file_id` takes no room on disk: its task may wait in the queue
         return {}
     return {"read_timeout": UPLOAD_TIMEOUT_S, "rate_limit_args": UPLOAD_PATIENCE_S}
 
@@ -194,7 +199,7 @@ def _timeouts(media: Upload | str) -> dict[str, Any]:
 def _opened(media: Upload | str, files: ExitStack, attach: bool = False) -> InputFile | str:
     if isinstance(media, str):
         return media
-    # not read here, but while it is sent: an album of 500 MB is never in memory
+    # the file is read while it is sent, so that an album of 500 MB is never in memory
     file = files.enter_context(media.path.open("rb"))
     return InputFile(file, filename=media.name, attach=attach, read_file_handle=False)
 

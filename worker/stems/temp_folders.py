@@ -25,7 +25,7 @@ def remove_leftovers() -> int:
             if _is_leftover(folder, now):
                 shutil.rmtree(folder)
                 removed += 1
-        except OSError as error:  # another worker was quicker, or it has another owner
+        except OSError as error:  # another worker was quicker, or the folder has another owner
             log.debug("%s stays: %s", folder, error)
     if removed:
         log.info("removed %d folders that killed workers had left", removed)

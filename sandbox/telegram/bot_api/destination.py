@@ -56,7 +56,7 @@ def destination(telegram: TelegramState, call: Call, permission: str = "can_send
     reply_to = _reply_to(telegram, chat, call.get("reply_parameters"))
     thread_id = call.get("message_thread_id")
     if thread_id is None and reply_to is not None:
-        thread_id = reply_to.thread_id  # a reply lands where the message is
+        thread_id = reply_to.thread_id  # a reply goes to the topic of the message
     check_topic(chat, thread_id)
     return Destination(chat, thread_id, reply_to)
 

@@ -143,7 +143,7 @@ class _Exchange:
                 uploads[name] = Upload(name, value.filename or name, value.file, value.size or 0)
             else:
                 texts[name] = value
-        # a form may be in a character set that has halves of characters
+        # a form may be in a character set that allows lone surrogates
         sendable([texts, [(name, upload.file_name) for name, upload in uploads.items()]])
         self.sent.update(texts)
         self.uploads.update(uploads)

@@ -1,6 +1,6 @@
-"""The formatting of a bot's texts: HTML (core.telegram.org/bots/api#html-style), or entities as such.
+"""The formatting of a bot's texts: HTML (core.telegram.org/bots/api#html-style), or given entities.
 
-The errors are those of TDLib; offsets are in UTF-16 code units, except in the errors about HTML: in bytes.
+The errors are those of TDLib. Offsets are in UTF-16 code units, but in bytes in the errors about HTML.
 """
 
 import re
@@ -27,7 +27,7 @@ _KINDS = {
         "tg-emoji": "custom_emoji",
     },
 }
-# core.telegram.org/bots/api#messageentity: those that Telegram finds itself can be given, too.
+# core.telegram.org/bots/api#messageentity: entities that Telegram finds itself can also be given.
 _GIVEN_KINDS = {
     *_KINDS.values(),
     *(
@@ -97,7 +97,7 @@ class _Reader:
 
 
 def format_text(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a message's fields for the text or caption (`name`) among a method's parameters. Raises 400."""
+    """Return the message's fields for a method's parameter `name` (text or caption). Raises 400."""
     text, mode = fields.get(name) or "", (fields.get("parse_mode") or "").lower()
     if mode in ("markdown", "markdownv2"):
         raise bad_request("parse_mode Markdown is not supported by the local Telegram, only HTML is")

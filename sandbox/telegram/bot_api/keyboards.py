@@ -129,7 +129,7 @@ def _web_app_problem(url: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is an address of this machine; a name is none."""
+    """Return whether `host` is a loopback address; a host name is not one."""
     with suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return False

@@ -203,7 +203,7 @@ async def _resolve(
 def _read_local_file(telegram: TelegramState, path: Path) -> Content:
     try:
         is_file, size_bytes = path.is_file(), path.stat().st_size
-    except (OSError, ValueError):  # not there, or no path: too long, or with a zero byte
+    except (OSError, ValueError):  # missing, or not a valid path: too long, or with a null byte
         is_file, size_bytes = False, 0
     if not is_file:
         raise bad_request(f"{_WRONG_FILE}: there is no local file {path}")

@@ -39,7 +39,10 @@ async def edit_message_reply_markup(telegram: TelegramState, call: Call) -> dict
 
 
 async def delete_message(telegram: TelegramState, call: Call) -> bool:
-    """Delete a message of the bot; not after 48 hours (core.telegram.org/bots/api#deletemessage)."""
+    """Delete a message that is at most 48 hours old; outside private chats it must be the bot's.
+
+    See core.telegram.org/bots/api#deletemessage.
+    """
     message = telegram.find_message(writable_chat(telegram, call), call.arguments["message_id"])
     if message is None:
         raise bad_request("message to delete not found")

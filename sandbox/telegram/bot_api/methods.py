@@ -1,7 +1,7 @@
 """The table of the Bot API methods that the local Telegram supports, with their parameters.
 
-From core.telegram.org/bots/api. It holds what stemdrop calls and what bots do first; any other method or
-parameter is refused by name.
+The source is core.telegram.org/bots/api. The table has the methods that stemdrop calls and those that bots
+call first; any other method or parameter is refused by name.
 """
 
 from collections.abc import Awaitable, Callable

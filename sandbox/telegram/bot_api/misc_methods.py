@@ -71,7 +71,7 @@ async def send_chat_action(telegram: TelegramState, call: Call) -> bool:
 
 
 async def set_message_reaction(telegram: TelegramState, call: Call) -> bool:
-    """Replace the bot's reaction; a bot has one per message, and none of its own or paid emoji."""
+    """Replace the bot's reaction; a bot has one per message, and no custom or paid emoji."""
     chat = writable_chat(telegram, call)
     message = telegram.find_message(chat, call.arguments["message_id"])
     if message is None:

@@ -1,7 +1,7 @@
 """The parameters of one Bot API call, each checked against its type.
 
 `sandbox.telegram.bot_api.methods` names each method's parameters; this module has the types. Telegram ignores
-an unknown parameter; here it is refused, since it hides a misspelling.
+an unknown parameter; here it is refused, since it may be a misspelling.
 """
 
 import json
@@ -99,7 +99,7 @@ def json_array(value: Any) -> list[Any]:
 
 
 def chat_reference(value: Any) -> int | str:
-    """Accept an id or a name; no chat is found by a word that is neither."""
+    """Accept an id or any text; the local Telegram finds a chat by its id only."""
     try:
         return integer(value)
     except ValueError:
@@ -114,7 +114,7 @@ def input_file(value: Any) -> str | Upload:
 def check_arguments(
     method: str, parameters: tuple[Parameter, ...], sent: Mapping[str, Any], uploads: Mapping[str, Upload]
 ) -> dict[str, Any]:
-    """Return the typed arguments by name; an uploaded part can be one. Raises 400."""
+    """Return the typed arguments by name; an uploaded part can be an argument. Raises 400."""
     if unknown := sent.keys() - {parameter.name for parameter in parameters}:
         raise bad_request(f'unknown parameter "{sorted(unknown)[0]}" of {method}')
     arguments: dict[str, Any] = {}
@@ -153,7 +153,7 @@ def wrong_type(name: str, expected: str) -> ApiError:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return the value of a JSON text. Raises ValueError, and 400 for half a surrogate pair."""
+    """Return the value of a JSON text. Raises ValueError, and 400 for a lone surrogate."""
     try:
         return sendable(json.loads(text))
     except (ValueError, RecursionError) as error:
@@ -161,7 +161,7 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def sendable(value: Any) -> Any:
-    """Return a value that JSON in UTF-8 can hold. Raises ValueError, and 400 for half a surrogate pair."""
+    """Return `value` if JSON in UTF-8 can hold it. Raises ValueError, and 400 for a lone surrogate."""
     try:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:

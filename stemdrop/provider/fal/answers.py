@@ -1,4 +1,4 @@
-"""The reader of fal's answers: the queue's, the webhook's, and the files of its model demucs.
+"""Reads fal's answers: those of its queue, its webhooks, and the files of its model demucs.
 
 The forms are those of fal.ai/docs ('Asynchronous Inference', 'Webhooks') and of the model's page.
 """
@@ -20,13 +20,13 @@ STEMS = ("vocals", "drums", "bass", "guitar", "piano", "other")
 MAX_ID = 128
 _KEY_BYTES = 32
 _STATUS = re.compile(r"\bstatus code: (\d{3})\b", re.ASCII)
-# Statuses that tell of the call for a result, not of the request whose result it is.
+# HTTP statuses about the call that asks for a result, not about the request that made the result.
 _OF_CALL = frozenset({401, 402, 403, 404, 408, 429})
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What the queue says of a request."""
+    """The state of a request in the queue."""
 
     is_completed: bool
     has_failed: bool
@@ -41,7 +41,7 @@ def read_request_id(body: object) -> str:
 
 
 def read_status(body: object) -> QueueStatus:
-    """Read the answer to a status call. A failed request is completed, too, and names its error."""
+    """Read the answer to a status call. A failed request also counts as completed, and names its error."""
     fields = _object(body)
     status = fields.get("status")
     if status not in ("IN_QUEUE", "IN_PROGRESS", "COMPLETED"):
@@ -51,7 +51,7 @@ def read_status(body: object) -> QueueStatus:
 
 
 def read_output(output: object) -> Result:
-    """Read what the model has made: an object of files, null for stems that it has not made."""
+    """Read the output of the model: an object of files, with null for stems that were not made."""
     fields = _object(output)
     urls = ((key, stem_url(_url(fields.get(key)))) for key in STEMS)
     stems = tuple(Stem(key, url) for key, url in urls if url)
@@ -59,7 +59,7 @@ def read_output(output: object) -> Result:
 
 
 def read_failure(status: int, body: object, *, has_failed: bool) -> Result | None:
-    """Read the answer to a call for a result that is an error; `None`: it is not the request's own error."""
+    """Read an error answer to a call for a result; `None`: the error is not that of the request itself."""
     is_own = isinstance(body, dict) and "detail" in body and (has_failed or error_types(body))
     return Result(task_failure(status, body)) if is_own and status not in _OF_CALL else None
 
@@ -67,7 +67,7 @@ def read_failure(status: int, body: object, *, has_failed: bool) -> Result | Non
 def read_webhook(body: object) -> tuple[str, Result | None]:
     """Read a webhook into request id and result; `None`: only the queue can tell. Raises `BadContract`.
 
-    An output that cannot be sent is left out, with a `payload_error`.
+    fal leaves out an output that it cannot send, and adds a `payload_error`.
     """
     fields = _object(body)
     request_id, payload = read_request_id(fields), fields.get("payload")
@@ -81,7 +81,7 @@ def read_webhook(body: object) -> tuple[str, Result | None]:
 
 
 def read_upload(body: object, api_url: str) -> tuple[str, str]:
-    """Return where a file is uploaded to, a signed URL, and its URL after that. Raises `BadContract`."""
+    """Return the signed URL for an upload, and the URL of the uploaded file. Raises `BadContract`."""
     fields = _object(body)
     to, url = upload_url(fields.get("upload_url"), api_url), stem_url(fields.get("file_url"))
     if not to or not url:

@@ -38,16 +38,16 @@ from stemdrop.provider.interface import Order, Report
 from stemdrop.provider.json_body import parse_json
 from stemdrop.storage.counters import Counters
 
-# The uploads and the keys of webhooks. A queue at another address has them beside it.
+# The host of uploads and of the keys of webhooks. A queue at another address has both at that address.
 REST_URL = "https://rest.fal.ai"
 _MODEL = "htdemucs_6s"
-# A song that was uploaded has a public URL: it is deleted after a day.
+# An uploaded song has a public URL, so fal is asked to delete it after a day.
 _LIFECYCLE = json.dumps({"expiration_duration_seconds": 24 * 3600})
 _T = TypeVar("_T")
 
 
 class FalClient:
-    """The client of fal. It asks for results at the address that it was given, whatever an answer names."""
+    """The client of fal. It asks for results at the configured address, not at one that an answer names."""
 
     name = FAL
     capabilities = CAPABILITIES[FAL]
@@ -101,8 +101,11 @@ class FalClient:
         return Report(await self._send("detail", read, "GET", url, timeout=ASK_TIMEOUT))
 
     async def read_callback(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
-        """Verify and read a webhook; see `Provider`. Raises also `SeparationError` if fal must be asked for
-        its keys, or for a result that the webhook could not hold, and does not answer."""
+        """Verify and read a webhook; see `Provider`.
+
+        Raises also `SeparationError` if fal must be asked for its keys, or for a result that the webhook
+        could not hold, and does not answer.
+        """
         await self._keys.check(headers, body)
         task_id, result = read_webhook(parse_json(body))
         if result is None and (result := (await self.fetch(task_id)).result) is None:
@@ -114,7 +117,7 @@ class FalClient:
         return None
 
     async def abilities(self) -> None:
-        """Return nothing: fal does not tell, so the table holds."""
+        """Return nothing: fal does not report abilities, so `CAPABILITIES` holds."""
 
     async def _ask(
         self, call: str, read: Callable[[object], _T], method: str, url: str, **request: Any
@@ -145,12 +148,12 @@ class FalClient:
         return failed
 
     def _failure(self, answer: Answer) -> SeparationError:
-        """Return what a refused or failed call raises."""
+        """Return the exception for a refused or failed call."""
         body = _body(answer)
         if not isinstance(body, dict) or (code := refusal(answer.status, body)) is None:
             return self._calls.of_status(answer.status, answer.headers)
         detail = body.get("detail")
-        # a list repeats the request, and its types say enough
+        # a list of errors repeats the request; their types say enough
         why = detail if isinstance(detail, str) else ", ".join(error_types(body))
         why = why.replace(self._key.get_secret_value(), "***")
         return Refused(code, why or "no explanation", retry_after_s(answer.headers))

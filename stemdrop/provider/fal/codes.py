@@ -1,7 +1,7 @@
 """The table of fal's errors: HTTP status and error type → the code that stemdrop handles.
 
 Sources: fal.ai/docs, 'Model Errors', 'Request Errors' and the FAQ of the model APIs (what is charged); for an
-account without balance, which they do not show, reports of users.
+account without balance, which these do not show, reports of users.
 """
 
 import re
@@ -14,7 +14,7 @@ UNCHARGED = 531
 MAINTENANCE = 455
 FAILED = 500
 
-# the type of an error that the song is the reason for → our code
+# type of an error that the song causes → our code
 _OF_SONG = {
     "file_download_error": 451,
     "file_too_large": 413,
@@ -29,7 +29,7 @@ _NO_BALANCE = re.compile(r"exhausted.balance|top.?up", re.IGNORECASE)
 
 
 def error_types(body: object) -> list[str]:
-    """Return the types of a body's errors: those of the model are a list, that of the queue is one field."""
+    """Return the types of a body's errors: a list from the model, or one field from the queue."""
     if not isinstance(body, dict):
         return []
     detail = body.get("detail")
@@ -38,7 +38,7 @@ def error_types(body: object) -> list[str]:
 
 
 def refusal(status: int, body: dict[str, Any]) -> int | None:
-    """Return the code of a call that was refused; `None`: it may have been accepted."""
+    """Return the code of a refused call; `None`: the call may have been accepted."""
     if status == 403 and _NO_BALANCE.search(str(body.get("detail"))[:500]):
         return NO_CREDITS
     if status >= 500:

@@ -13,9 +13,9 @@ from stemdrop.provider.json_body import parse_json
 
 # How far a signature's time may be off, in both directions (fal's documentation).
 SIGNATURE_WINDOW_S = 300
-# fal allows to keep its keys for a day.
+# fal allows clients to cache its keys for a day.
 KEEP_S = 24 * 3600
-# A signature by an unknown key has the keys fetched again, at most so often.
+# For a signature that fits no known key, the keys are fetched again, at most once in this time.
 RENEW_S = 60
 # fal waits 15 seconds for the answer to a webhook.
 _TIMEOUT = httpx.Timeout(5)
@@ -71,7 +71,7 @@ def _from_hex(written: str) -> bytes:
 
 
 def _is_signed(message: bytes, signature: bytes, keys: Sequence[bytes]) -> bool:
-    # only processes that receive fal's webhooks load it
+    # only processes that receive fal's webhooks load PyNaCl
     from nacl.exceptions import BadSignatureError  # noqa: PLC0415
     from nacl.signing import VerifyKey  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The reader of LALAL.AI's answers. What has another shape than documented raises `BadContract`."""
+"""Reads LALAL.AI's answers. An answer of another shape than documented raises `BadContract`."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ STEMS = {
     "synthesizer": ("synth", "Synth"),
     "strings": ("strings", "String Section"),
 }
-# The labels of what is left of a song without its vocals, and without all stems of a request.
+# The labels of the rest of a song: without its vocals, and without all stems of a request.
 _RESTS = {"no_vocals": "instrumental", "no_multistem": "other"}
 
 
@@ -37,7 +37,7 @@ def read_id(data: object, name: str) -> str:
 
 
 def read_minutes(data: object) -> float:
-    """Return the minutes of audio that are left of the account."""
+    """Return the balance of the account in minutes of audio."""
     value = _mapping(data, "the answer").get("minutes_left")
     # JSON as Python reads it may hold NaN and Infinity
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
@@ -51,7 +51,7 @@ def read_tasks(data: object) -> dict[str, object]:
 
 
 def read_report(entry: object) -> Report:
-    """Read what is known of a task. Raises also `Refused`, if the server could not find it out."""
+    """Read the state of a task. Raises also `Refused` if the server could not find it out."""
     task = _mapping(entry, "the task")
     match task.get("status"):
         case "progress":
@@ -80,7 +80,7 @@ def read_error(data: object) -> tuple[str, str]:
 
 
 def _text(error: object) -> str:
-    """Return the text of an error: itself, its `detail`, or the `msg` of the first of several."""
+    """Return the text of an error: a string, its `detail` or `msg`, or that of the first of several."""
     first = error[0] if isinstance(error, list) and error else error
     if isinstance(first, dict):
         first = next((first[name] for name in ("detail", "msg") if name in first), "")

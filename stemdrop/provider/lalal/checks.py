@@ -8,15 +8,15 @@ from stemdrop.errors import BadContract
 
 # The documented limit of a request.
 MOST_TASKS = 200
-# A request waits so long for further tasks.
+# How long a request waits for further tasks.
 COLLECT_S = 0.01
-# A request takes along the tasks that were asked for in this time; their answers may be used for so long.
+# A request also asks for the tasks that were polled in the last LATELY_S; their answers are used for FRESH_S.
 LATELY_S = 60.0
 FRESH_S = 5.0
 
 
 class Checks:
-    """Collects the polls of a process. `ask` sends a request and returns the entries by task id."""
+    """Collects the polls of a process. `ask` sends one request and returns the entries by task id."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class Checks:
         self._fresh: dict[str, tuple[float, object]] = {}
 
     async def entry(self, task_id: str) -> object:
-        """Return what the server says of a task. Raises as `ask`, and `BadContract` if it says nothing."""
+        """Return the server's entry for a task. Raises as `ask`, and `BadContract` if there is none."""
         now = self._clock()
         self._asked_at = {it: at for it, at in self._asked_at.items() if now - at < LATELY_S}
         self._asked_at[task_id] = now

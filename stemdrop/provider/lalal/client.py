@@ -35,10 +35,10 @@ from stemdrop.provider.lalal.checks import Checks
 from stemdrop.provider.lalal.codes import INTERNAL_ERROR, KEY_USED, refusal_code
 from stemdrop.storage.counters import Counters
 
-# The stems of one request for several, in our order of delivery.
+# The stems that a request for all stems asks for, in our order of delivery.
 ALL_STEMS = ("vocals", "drum", "bass", "piano", "electric_guitar", "acoustic_guitar")
 _LABELS = {name: label for label, (_, name) in STEMS.items() if name}
-# Otherwise the stems have the song's format, which Telegram may not play.
+# Without it the stems have the song's format, which Telegram may not play.
 _FORMAT = "mp3"
 
 
@@ -56,7 +56,7 @@ class LalalClient:
         self._checks = Checks(self._check)
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
-        """Upload a song and return its id there, which is valid for a day. Raises as `Provider`."""
+        """Upload a song and return its id at LALAL.AI, which is valid for a day. Raises as `Provider`."""
         headers = {
             "Content-Disposition": content_disposition(name),
             "Content-Type": "application/octet-stream",
@@ -67,7 +67,7 @@ class LalalClient:
         return read_id(data, "id")
 
     async def create(self, order: Order) -> str:
-        """Order a split and return the task id; an order that had been accepted raises `AnswerLost`."""
+        """Order a split and return the task id. Raises `TaskNotTold` for an order accepted before."""
         presets: dict[str, object] = {"encoder_format": _FORMAT}
         if order.mode is Mode.SPLIT_STEM:
             path, presets["stem_list"] = "split/multistem", list(ALL_STEMS)
@@ -92,13 +92,13 @@ class LalalClient:
         raise ForgedRequest("LALAL.AI sends no callbacks")
 
     async def balance(self) -> float:
-        """Return the minutes of audio that are left. Raises as `Provider`."""
+        """Return the balance in minutes of audio. Raises as `Provider`."""
         minutes = read_minutes(await self._ask("credits", "limits/minutes_left", timeout=ASK_TIMEOUT))
         self._calls.note_balance(minutes)
         return minutes
 
     async def abilities(self) -> None:
-        """Return nothing: LALAL.AI does not tell, so the table holds."""
+        """Return nothing: LALAL.AI does not report abilities, so `CAPABILITIES` holds."""
 
     async def _check(self, task_ids: Sequence[str]) -> dict[str, object]:
         body = {"task_ids": list(task_ids)}
@@ -110,7 +110,7 @@ class LalalClient:
         return await self._calls.ask(call, self._data, "POST", url, headers=headers, **request)
 
     def _data(self, answer: Answer) -> object:
-        """Return the JSON of a good answer; the error's code decides whether another one is a refusal."""
+        """Return the JSON of a successful answer; an error's code decides whether it is a refusal."""
         failure = self._calls.of_status(answer.status, answer.headers)
         try:
             data = parse_json(answer.body)

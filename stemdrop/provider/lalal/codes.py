@@ -15,9 +15,9 @@ _REFUSALS = {
     "exceeded_size": TOO_LARGE,
     "max_duration": TOO_LARGE,
 }
-# The key is that of a task that has begun, which LALAL.AI does not name.
+# The idempotency key belongs to a task that has begun, which LALAL.AI does not name.
 KEY_USED = "idempotency_key_used"
-# The task may have begun: the answer is no refusal.
+# The task may have begun, so this error is no refusal.
 INTERNAL_ERROR = "internal_error"
 
 _LICENSE = re.compile(r"\blicen[cs]e\b", re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""The reader of StemSplit's answers and callbacks, by its OpenAPI document (stemsplit.io/api/v1/openapi)."""
+"""Reads StemSplit's answers and callbacks, by its OpenAPI document (stemsplit.io/api/v1/openapi)."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from stemdrop.provider.stem_urls import stem_url
 from stemdrop.provider.stemsplit.codes import FAILED, UNCHARGED
 from stemdrop.provider.upload_urls import upload_url
 
-# The keys of its outputs, which are ours, too, in the order in which stems are delivered.
+# The keys of its outputs, which are also our keys, in the order in which stems are delivered.
 STEMS = ("vocals", "instrumental", "drums", "bass", "guitar", "piano", "other")
 MAX_TASK_ID = 128
 _ID_NAMES = ("id", "jobId", "existingJobId")
@@ -55,7 +55,7 @@ def read_error(body: object) -> tuple[str, str]:
 
 
 def find_job(body: object, name: str) -> str:
-    """Return the id of the job in a list whose file has this name (without its extension); or an empty text.
+    """Return the id of the listed job whose file has this name (without extension); empty if there is none.
 
     Raises `BadContract`.
     """
@@ -71,7 +71,7 @@ def find_job(body: object, name: str) -> str:
 
 
 def read_upload(body: object, api_url: str) -> tuple[str, str, str]:
-    """Return where to upload, the key for the order, and the media type. Raises `BadContract`."""
+    """Return the URL for the upload, its key for the order, and the media type. Raises `BadContract`."""
     answer = _mapping(body, "the upload")
     url, key = upload_url(answer.get("uploadUrl"), api_url), answer.get("uploadKey")
     if not url or not isinstance(key, str) or not 0 < len(key) <= 1024:
@@ -103,7 +103,7 @@ def _result(job: dict[str, Any], status: object) -> Result:
 
 
 def _stems(outputs: dict[str, Any]) -> Iterator[Stem]:
-    """Yield the stems that are known. Others are of jobs that we do not order (`fullAudio`)."""
+    """Yield the known stems. Other outputs belong to jobs that we do not order (`fullAudio`)."""
     for key in STEMS:
         output = outputs.get(key)
         if url := stem_url(output.get("url") if isinstance(output, dict) else output):

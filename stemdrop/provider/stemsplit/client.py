@@ -37,12 +37,12 @@ from stemdrop.provider.stemsplit.codes import known_code
 from stemdrop.storage.counters import Counters
 
 _OUTPUT_TYPES = {Mode.SEPARATE_VOCAL: "BOTH", Mode.SPLIT_STEM: "SIX_STEMS"}
-# The most that one page of its list holds. An order is looked for within minutes.
+# The most jobs on one page of its list. A lost order is looked for within minutes, so one page is enough.
 _LISTED = 100
 
 
 class StemSplitClient:
-    """The URL has no slash at the end. Without the secret of its webhooks there are no callbacks."""
+    """The client of StemSplit. `api_url` has no slash at the end; it needs `webhook_secret` for callbacks."""
 
     name = STEMSPLIT
 
@@ -64,9 +64,9 @@ class StemSplitClient:
     async def create(self, order: Order) -> str:
         """Order a split; see `Provider`.
 
-        It does not say that it honours idempotency keys. So a call whose answer was lost is not made again:
-        its job is looked for in the list of jobs, by the name of its file, which is ours. Raises `AnswerLost`
-        until it is found.
+        StemSplit does not document idempotency keys, so a call whose answer was lost is not made again: its
+        job is looked for in the list of jobs, by the file name that we gave it. Raises `AnswerLost` until the
+        job is found.
         """
         if order.is_repeated:
             return await self._find(order.call_id)
@@ -92,7 +92,7 @@ class StemSplitClient:
     async def read_callback(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
         """Read a callback; see `Provider`.
 
-        A repeated or late one does no harm: each is for one job, whose result is stored once.
+        A repeated or late callback does no harm: it is for one job, whose result is stored once.
         """
         secret = self._secret.get_secret_value()
         expected = f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"
@@ -103,16 +103,16 @@ class StemSplitClient:
         return read_callback(parse_json(body))
 
     async def abilities(self) -> None:
-        """Return nothing: StemSplit does not tell, so the table holds."""
+        """Return nothing: StemSplit does not report abilities, so `CAPABILITIES` holds."""
 
     async def balance(self) -> float:
-        """Return what is left, in seconds of audio."""
+        """Return the balance in seconds of audio."""
         seconds = read_balance(await self._ask("credits", "GET", f"{self._api_url}/balance"))
         self._calls.note_balance(seconds)
         return seconds
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
-        """Upload a source to the storage that it names, without our key, and return the key of the upload."""
+        """Upload a source to StemSplit's storage, without our API key, and return the key of the upload."""
         answer = await self._ask("upload", "POST", f"{self._api_url}/upload", json={"filename": name})
         url, upload_key, media_type = read_upload(answer, self._api_url)
         await self._calls.put(url, content, size_bytes, media_type)
@@ -124,16 +124,16 @@ class StemSplitClient:
             jobs = await self._ask("detail", "GET", f"{self._api_url}/jobs?limit={_LISTED}")
             task_id = find_job(jobs, call_id)
         except (SeparationError, BadContract) as error:
-            # that the list cannot be read does not mean that nothing was ordered
+            # an unreadable list does not mean that nothing was ordered
             raise AnswerLost(f"the list of StemSplit's jobs cannot be read: {error}") from error
         if not task_id:
             raise AnswerLost("StemSplit's list of jobs does not have the job of this order")
         return task_id
 
     async def _ask(self, call: str, method: str, url: str, **request: Any) -> Any:
-        """Return what an answer holds: of a create call the task id, which is empty if it must be found."""
+        """Return the body of an answer; for a create call the task id, empty if it must be looked for."""
         read = self._created if call == "create" else self._body
-        # Cloudflare, which stands before it, refuses some libraries' names
+        # Cloudflare in front of the API refuses the default names of some libraries
         headers = {"Authorization": f"Bearer {self._key.get_secret_value()}", "User-Agent": "stemdrop"}
         headers |= request.pop("headers", {})
         return await self._calls.ask(
@@ -141,7 +141,7 @@ class StemSplitClient:
         )
 
     def _created(self, answer: Answer) -> str:
-        """Return the task id; of a key that was used before that of its job, if it is named."""
+        """Return the task id; for a key that was used before (409) that of its job, empty if not named."""
         if answer.status == 409:
             try:
                 return read_task_id(parse_json(answer.body))

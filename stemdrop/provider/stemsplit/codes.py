@@ -24,12 +24,12 @@ _CODES = {
 }
 # An error of the API itself with this status: it cannot take the request (RFC 9110, 15.6.4).
 _UNAVAILABLE, MAINTENANCE = 503, 455
-# Of a task that failed: the credits were kept, or it is known that none were.
+# The codes of a failed task: credits may have been kept, or certainly none were.
 FAILED, UNCHARGED = 500, 531
 
 
 def known_code(status: int, code: str) -> int:
-    """Return the code as which an error is handled; 0 for one after which it may have accepted."""
+    """Return the code as which an error is handled; 0 if the request may have been accepted."""
     if status == _UNAVAILABLE:
         return MAINTENANCE
     is_refusal = 400 <= status < 500 and status != 408

@@ -1,4 +1,4 @@
-"""What each provider can do: a table of the paid hosts, and the answer of our own separator.
+"""What the hosts of this contract can do: a table of the paid hosts, and our own separator's answer.
 
 Sources of the table: the pricing and create pages of docs.sunoapi.org and docs.kie.ai.
 """

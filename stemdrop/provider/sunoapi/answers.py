@@ -1,7 +1,7 @@
-"""The reader of the providers' answers: callback, create, detail and upload, in every known spelling.
+"""Reads the answers of this contract: callback, create, detail and upload, in every known spelling.
 
 The forms are those of the callback page, the detail endpoint, and of public clients: snake and camel case,
-JSON and numbers as text, an object of URLs under several names or none. The fullest object counts.
+JSON and numbers as text, an object of URLs under several names or none. The object with most stems counts.
 """
 
 import itertools
@@ -44,7 +44,7 @@ STEM_FIELDS = {
 _NOT_STEMS = frozenset(
     {"", "origin", "source", "audio", "stream_audio", "source_audio", "call_back", "callback"}
 )
-# Words of fields that hold no sound.
+# Words in the names of fields that hold no sound.
 _NO_SOUND = frozenset(
     [*("image", "cover", "avatar", "thumbnail", "thumb", "picture", "photo"), *("artwork", "video", "page")]
 )
@@ -100,7 +100,7 @@ def read_detail(data: object, api_url: str) -> Result | None:
 
 
 def read_task_id(data: object) -> str:
-    """Return the task id that an answer's `data` names, or is; empty if there is none."""
+    """Return the task id that an answer's `data` holds or is; empty if there is none."""
     return _task_id(_plain(data))
 
 
@@ -119,7 +119,7 @@ def read_download_url(data: object) -> str:
 
 
 def read_credits(data: object) -> float:
-    """Return a number of credits, also from a text. Raises `BadContract`."""
+    """Return the balance in credits, which may be a number or text. Raises `BadContract`."""
     if isinstance(data, str) and re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", data.strip(), re.ASCII):
         return float(data)
     # JSON as Python reads it may hold NaN and Infinity
@@ -129,7 +129,7 @@ def read_credits(data: object) -> float:
 
 
 def _plain(value: object, depth: int = 0, count: Iterator[int] | None = None) -> Any:
-    """Parse JSON in texts, write fields in snake case; of two fields of one name the first full one stays.
+    """Parse JSON in texts, write fields in snake case; of two fields of one name the first non-empty stays.
 
     Raises `BadContract` after `MAX_VALUES`, since a body of 1 MiB can hold so many that they take a second.
     """
@@ -175,7 +175,7 @@ def _is_info(name: str) -> bool:
 
 
 def _is_understood(data: object) -> bool:
-    """Whether an answer without stems holds nothing that may be one in an unknown form."""
+    """Whether an answer without stems holds nothing that may be a stem in an unknown form."""
     if isinstance(data, dict) and isinstance(data.get("response"), str | bool | int | float):
         return bool(data["response"] == "")
     for name, item in _objects(data):
@@ -202,7 +202,7 @@ def _is_no_stem(name: str) -> bool:
 
 
 def _stems(info: dict[str, Any], *, is_info: bool) -> tuple[Stem, ...]:
-    # one server lists in its details the stems that it has named already, under other URLs
+    # one server's detail answer lists the stems of its named fields again, under other URLs
     found = _named_stems(info, is_info=is_info) or _listed_stems(info.get("origin_data"))
     unique: dict[str, Stem] = {}
     for stem in found:
@@ -269,7 +269,7 @@ def _key(name: str) -> str:
 
 
 def _readable(name: str) -> str:
-    """`hand_drums` → `Hand drums`; a name with capitals stays."""
+    """Return `Hand drums` for `hand_drums`; a name with capitals keeps its spelling."""
     name = name.encode(errors="ignore").decode()  # half a surrogate pair cannot be stored
     words = " ".join(name.replace("_", " ").split())[:40]
     return words if any(letter.isupper() for letter in words) else words.capitalize()

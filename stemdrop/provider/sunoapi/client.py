@@ -40,16 +40,16 @@ from stemdrop.provider.sunoapi.codes import known_code, read_code
 from stemdrop.provider.sunoapi.signatures import check_signature
 from stemdrop.storage.counters import Counters
 
-# The API requires a callback URL. Without a public URL it gets a name that never resolves (RFC 2606), so that
-# the result is sent to no other host; the job is polled.
+# The API requires a callback URL. Without a public URL we give it a name that never resolves (RFC 2606), so
+# that the result is sent to no other host, and poll the job.
 NO_CALLBACK_URL = "https://callback.invalid/none"
 
 
 class SeparationClient:
     """The client of both paid hosts and of our own separator. The URLs have no slash at the end.
 
-    `hmac_key` is the operator's key for signatures of callbacks; without one they are not signed. `is_first`:
-    it is the API at SEPARATION_API_URL.
+    `hmac_key` is the operator's key for signatures of callbacks; without one these are not checked.
+    `is_first`: it is the API at SEPARATION_API_URL.
     """
 
     def __init__(
@@ -73,8 +73,10 @@ class SeparationClient:
         self._hmac_key = SecretStr(hmac_key)
 
     async def create(self, order: Order) -> str:
-        """Order a split. Our own separator makes stems of the format that is asked for, and MP3 of those that
-        would be larger than wanted. Raises as `Provider`."""
+        """Order a split and return the task id. Raises as `Provider`.
+
+        Our own separator makes stems in the wanted format, and MP3 of those that would be too large in it.
+        """
         callback_url = order.callback_url or NO_CALLBACK_URL
         body: dict[str, object] = {
             "audioUrl": order.source,
@@ -108,7 +110,7 @@ class SeparationClient:
         return task_id, result
 
     async def abilities(self) -> Abilities:
-        """Return what the host can do: everything, where it is asked and does not know the question.
+        """Return what the host can do; everything, if the host does not know this call (404).
 
         Raises as `Provider`. The call is not counted, since most hosts do not know it.
         """
@@ -158,7 +160,7 @@ class SeparationClient:
         return {"Authorization": f"Bearer {self._key.get_secret_value()}"}
 
     def _data(self, answer: Answer) -> Any:
-        """The body's code decides; without one, a 4xx is a refusal and a 5xx may mean anything."""
+        """Return `data` if the body's code is 200. Without a code, 4xx is a refusal, 5xx unknown."""
         try:
             read = json.loads(answer.body)
             code = read_code(read["code"])

@@ -1,7 +1,7 @@
-"""The table of the providers' codes: host, code and message → the code that stemdrop handles.
+"""The table of this contract's codes: host, code and message → the code that stemdrop handles.
 
 Sources: the status codes on the create and callback pages of docs.sunoapi.org and docs.kie.ai, the credits
-page of docs.sunoapi.org (429: insufficient credits), and public clients (402). Others are not mapped.
+page of docs.sunoapi.org (429: insufficient credits), and public clients (402). Other codes stay.
 """
 
 import re
@@ -19,7 +19,7 @@ _NO_CREDITS = re.compile(
     rf"{_LACK}.{{0,20}}(credit|balance)|(credit|balance|积分|余额).{{0,20}}{_LACK}|top.?up|recharge",
     re.IGNORECASE,
 )
-# (host, code, pattern of the message) → code; the first row that fits counts
+# (host, code, pattern of the message) → our code; the first row that fits counts
 _ROWS: tuple[tuple[str, int, re.Pattern[str] | None, int], ...] = (
     (_ANY, 429, _CREDITS, NO_CREDITS),
     (_ANY, 405, None, TOO_BUSY),
@@ -29,7 +29,7 @@ REFUNDED = 531
 
 
 def known_code(api_url: str, code: int, message: object) -> int:
-    """Return the code as which a host's code is handled; a message that says 'no credits' decides alone."""
+    """Return the code as which a host's code is handled; a message 'no credits' decides whatever the code."""
     if code == 200:
         return code
     text = message[:500] if isinstance(message, str) else ""

@@ -1,9 +1,10 @@
-"""fal's queue and its model fal-ai/demucs, by docs.fal.ai (asynchronous inference, webhooks, errors, request
-errors, FAQ), the model's page (fal.ai/models/fal-ai/demucs/llms.txt) and, for uploads, its own clients
-(fal-ai/fal, fal-ai/fal-js): they and the keys of webhooks are at https://rest.fal.ai, here at the queue's
-address.
+"""The contract of fal's queue and its model fal-ai/demucs.
 
-The queue takes any JSON object: what the model refuses is told later, as a failed request (the webhook's page
+The sources are docs.fal.ai (asynchronous inference, webhooks, errors, request errors, FAQ), the model's page
+(fal.ai/models/fal-ai/demucs/llms.txt) and, for uploads, fal's own clients (fal-ai/fal, fal-ai/fal-js).
+Uploads and the keys of webhooks are at https://rest.fal.ai, here at the queue's address.
+
+The queue takes any JSON object; what the model refuses becomes a failed request later (the webhook's page
 shows a missing field as an example). Errors of 500 and more are never charged; a 422 'may' be charged, and
 nothing in the answer tells. There is no idempotency key and, with this key, no balance.
 
@@ -165,7 +166,7 @@ async def initiate(server: "ContractServer", request: Request) -> Reply:
 
 
 def cost(job: Job) -> float:
-    """Dollars, whatever the number of stems."""
+    """Return the price in dollars, which does not depend on the number of stems."""
     return PRICE_PER_S * job.seconds
 
 
@@ -191,7 +192,7 @@ def sign(server: "ContractServer", job: Job, body: bytes, wrong: bool) -> dict[s
 
 
 async def jwks(server: "ContractServer", request: Request) -> Reply:
-    """An older key stands before the valid one."""
+    """Return the public keys of webhooks, an older one before the valid one."""
     keys = [_OLDER_KEY, _KEY]
     raw = [base64.urlsafe_b64encode(key.verify_key.encode()).decode().rstrip("=") for key in keys]
     known = [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": f"key-{i}"} for i, x in enumerate(raw)]

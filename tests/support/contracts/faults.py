@@ -1,4 +1,4 @@
-"""Which faults a test can command, and those that it has commanded."""
+"""The faults that a test can command, and those that it has commanded."""
 
 from collections import defaultdict
 
@@ -25,7 +25,7 @@ class Faults:
         self._waiting: dict[str, list[str]] = defaultdict(list)
 
     def add(self, contract: Contract, call: str, kind: str, times: int) -> None:
-        """Raises `ValueError` for what this contract does not have."""
+        """Add a fault. Raises `ValueError` for one that this contract does not have."""
         calls = {known.name for known in contract.calls} | {"stem"}
         calls |= {"callback"} if contract.callback else set()
         has_key = kind != "used_key" or kind in contract.refusals

@@ -1,11 +1,13 @@
-"""LALAL.AI's API v1, by its OpenAPI document 1.1.0 (www.lalal.ai/api/v1/openapi.json), its own examples
+"""The contract of LALAL.AI's API v1.
+
+The sources are its OpenAPI document 1.1.0 (www.lalal.ai/api/v1/openapi.json), its own examples
 (OmniSaleGmbH/lalalai, api-v1) and probes that others published (api-evangelist/lalal-ai, 2026-08).
 
-A reused idempotency key starts nothing: before its task has started the same task id is answered, afterwards
-only 400 `idempotency_key_used`. Its task id is not told then. A failed task is told with HTTP 200.
+A reused idempotency key starts nothing: before its task has started, the answer is the same task id, and
+afterwards only 400 `idempotency_key_used`, without the task id. A failed task is reported with HTTP 200.
 
 Unconfirmed: the answer to a wrong key and to an unknown source, whether unknown fields are refused, whether
-failed tasks consume minutes, how long links live, and what answers while it is in maintenance. The document
+failed tasks consume minutes, how long links live, and how calls are answered during maintenance. The document
 allows 30 calls of /check/ a minute; this server does not count them.
 """
 
@@ -65,7 +67,7 @@ def _is_uuid4(value: object) -> bool:
 
 
 async def stem_separator(server: "ContractServer", request: Request) -> Reply:
-    """One stem and the rest."""
+    """Order one stem and the rest."""
     body = await read_json(request) or {}
     presets = _presets(body, {**COMMON, "stem": STEMS, "multivocal": (None, "lead_back")}, "stem")
     stem = presets["stem"]
@@ -76,7 +78,7 @@ async def stem_separator(server: "ContractServer", request: Request) -> Reply:
 
 
 async def multistem(server: "ContractServer", request: Request) -> Reply:
-    """Several stems, each of which costs, and the rest."""
+    """Order several stems, each of which costs, and the rest."""
     body = await read_json(request) or {}
     chosen = _presets(body, COMMON, "stem_list")["stem_list"]
     if not isinstance(chosen, list) or not 1 <= len(chosen) <= 6 or set(chosen) - set(MULTISTEMS):
@@ -198,7 +200,7 @@ async def minutes_left(server: "ContractServer", request: Request) -> Reply:
 
 
 def cost(job: Job) -> float:
-    """Minutes, for each stem that was asked for."""
+    """Return the price in minutes, which counts each ordered stem."""
     return math.ceil(job.seconds) / 60 * len(job.order["presets"].get("stem_list", ["one"]))
 
 

@@ -1,4 +1,4 @@
-"""The row of the table of contracts, and what its functions and the server pass to each other."""
+"""`Contract`, a row of the table of contracts, and the types that its functions share with the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ QUEUED, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = (
     *("failed", "cancelled", "expired"),
 )
 
-# Why a task fails. `INVALID` and `NO_SOURCE` are the order's fault, `CHARGED` and `REFUNDED` are commanded.
+# Why a task fails. `INVALID` and `NO_SOURCE` are the order's fault, a test commands the others.
 CHARGED, REFUNDED, NO_SOURCE, INVALID = "fails_charged", "fails_refunded", "no_source", "invalid"
 
 
@@ -37,7 +37,7 @@ class Reply:
 
 
 class Refusal(Exception):
-    """Raised by a handler: the call is refused with this reply."""
+    """Raised by a handler to refuse the call with this reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply.body)
@@ -75,7 +75,7 @@ class Job:
 
     @property
     def progress(self) -> int:
-        """Percent: nothing in the queue, 30 more with each later poll, and 100 only at the end."""
+        """The progress in percent: 0 in the queue, 30 more with each later poll, and 100 only at the end."""
         if self.state == DONE:
             return 100
         return min(90, 30 * (self.polls - 1)) if self.state == RUNNING else 0
@@ -90,7 +90,7 @@ def _unsigned(_server: ContractServer, _job: Job, _body: bytes, _wrong: bool) ->
 
 @dataclass(frozen=True)
 class Call:
-    """A row of a contract's calls: `name` is what faults name it by."""
+    """One call of a contract; `name` is its name in faults."""
 
     method: str
     path: str
@@ -103,10 +103,10 @@ class Call:
 class Contract:
     """How one provider's API works.
 
-    `base` is the path of the API below the server's address. `refusals` are its answers by the kind of fault,
-    and `no_key`, `wrong_key` of a call without the key. `cost` is a job's price in the account's unit.
-    `expired_status` is that of a link to a stem that is no longer valid. `callback` builds a callback's body,
-    `sign` its headers; the flag asks for a wrong signature.
+    `base` is the path of the API below the server's address. `refusals` are its answers by the kind of fault;
+    `no_key` and `wrong_key` are those to a call without the right key. `cost` returns a job's price in the
+    account's unit. `expired_status` is the HTTP status of an expired link to a stem. `callback` builds a
+    callback's body, `sign` its headers; the flag asks for a wrong signature.
     """
 
     base: str
@@ -131,5 +131,5 @@ async def read_json(request: Request) -> dict[str, Any] | None:
 
 
 def iso(timestamp: float) -> str:
-    """Return a time as the APIs write it."""
+    """Return a time (Unix seconds) as the APIs write it."""
     return datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

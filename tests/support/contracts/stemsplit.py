@@ -1,11 +1,13 @@
-"""StemSplit, by its OpenAPI document (stemsplit.io/api/v1/openapi), its developers' pages and its own Python
+"""The contract of StemSplit's API.
+
+The sources are its OpenAPI document (stemsplit.io/api/v1/openapi), its developers' pages and its own Python
 client (StemSplit/stemsplit-python 0.1.0, 2026-05).
 
-Unconfirmed: `callbackUrl` and `Idempotency-Key` are not in the OpenAPI document. The client sends both, and
-its changelog says that the server does not honour the key yet: `server.honours_keys = False` plays that. That
-callbacks of a `callbackUrl` are signed with the secret of a registered webhook, that the presigned URL signs
-the content type, whether a source that cannot be fetched is charged, the codes of a 400 for a wrong field
-and of a reused key, and what a failed job's `creditsCharged` is.
+Unconfirmed: `callbackUrl` and `Idempotency-Key`, which are not in the OpenAPI document. The client sends
+both, and its changelog says that the server does not honour the key yet (`server.honours_keys = False`). Also
+unconfirmed: that callbacks of a `callbackUrl` are signed with the secret of a registered webhook, that the
+presigned URL signs the content type, whether a source that cannot be fetched is charged, the codes of a 400
+for a wrong field and of a reused key, and what a failed job's `creditsCharged` is.
 """
 
 import hashlib
@@ -132,7 +134,7 @@ async def status(server: "ContractServer", request: Request) -> Reply:
 
 
 async def listed(server: "ContractServer", request: Request) -> Reply:
-    """The document does not say which jobs come first; here it is the newest."""
+    """Return a page of jobs. The document does not say which jobs come first; here the newest do."""
     limit, offset = (
         int(request.query_params.get(name, value)) for name, value in (("limit", 20), ("offset", 0))
     )
@@ -174,7 +176,7 @@ async def balance(server: "ContractServer", request: Request) -> Reply:
 
 
 def cost(job: Job) -> float:
-    """One credit is one second of audio."""
+    """Return the price in credits; one credit is one second of audio."""
     return math.ceil(job.seconds)
 
 

@@ -1,5 +1,8 @@
-"""Object storage behind a presigned URL, as StemSplit and fal have it: it takes no second authorization, no
-other content type than was announced and no unknown length. What is too large for StemSplit is too large."""
+"""Object storage behind a presigned URL, as StemSplit and fal have it.
+
+It refuses a second authorization, another content type than was announced, an unknown length, and content
+above StemSplit's size limit.
+"""
 
 from typing import TYPE_CHECKING
 

@@ -29,13 +29,13 @@ def of_states(invariant: OfState) -> OfState:
 
 
 def of_steps(invariant: OfStep) -> OfStep:
-    """Register an invariant of every step: the state before, the action's name, and what it led to."""
+    """Register an invariant of every step, given the state before, the action's name and the result."""
     STEPS[invariant.__name__] = invariant
     return invariant
 
 
 def sentence(name: str) -> str:
-    """Return what an invariant says."""
+    """Return the first line of an invariant's docstring, without the full stop."""
     found = STATES.get(name) or STEPS.get(name) or OF_TWO.get(name)
     return ((found and found.__doc__) or "").strip().partition("\n")[0].rstrip(".")
 
@@ -72,7 +72,7 @@ def stems_came(state: State) -> bool:
 
 @of_steps
 def create_is_sent_once_for_one_price(before: State, action: str, moved: Moved) -> bool:
-    """Beside a create call that may cost credits another begins only when its user has agreed to pay."""
+    """While a create call may cost credits, another begins only when its user has agreed to pay."""
     calls = moved.state.calls
     return not _begins(before, moved) or sum(c.may_be_kept for c in calls) <= 1 + len(moved.state.asked)
 
@@ -140,7 +140,7 @@ def own_callbacks_are_taken(before: State, action: str, moved: Moved) -> bool:
 
 @of_states
 def delivered_means_settled(state: State) -> bool:
-    """A job that is delivered, or being delivered with stems, is paid for, unless they were given back."""
+    """A job that is delivered, or being delivered with stems, is paid for, unless it was refunded."""
     job = state.job
     if not job or not (job.state is JobState.DELIVERED or (job.result and job.result.stems)):
         return True
@@ -150,7 +150,7 @@ def delivered_means_settled(state: State) -> bool:
 
 @of_states
 def stems_that_came_are_deliverable(state: State) -> bool:
-    """Stems that came were delivered, or are or can still be, at no cost, unless the user gave up."""
+    """Stems that came are delivered, or can still be delivered at no cost, unless the user gave up."""
     job = state.job
     if not job or not stems_came(state) or state.stored.fields(JOB_ID).get("retried_as"):
         return True

@@ -1,7 +1,7 @@
 """The model: one job, its provider, workers and user. `actions` lists what may happen next in a state.
 
-A worker that waits may wait for ever, which is as good as dying, also once its answer is taken for lost. The
-clock stands still between two create calls: what is due may happen at any moment.
+A waiting worker may wait for ever, as if it had died, also once its answer is taken for lost. The clock
+stands still between two create calls, so that everything that is due may happen at any moment.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,9 +36,9 @@ RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many states there are: create calls, what the provider may say, and whether it may correct itself.
+    """The bounds of the model: create calls, results of the provider, and whether it may correct these.
 
-    Without `asides` all steps are left out that have nothing to do with the calls and what they cost.
+    Without `asides` the model has only the steps that concern the calls and what they cost.
     `prices` are those of two providers that are asked in turn; without any there is one provider.
     """
 
@@ -61,12 +61,12 @@ class Call:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the provider has charged it and has not given that back."""
+        """Whether the provider has charged the call and has not given the credits back."""
         return self.provider == "accepted" and "refunded" not in self.said
 
     @property
     def may_be_kept(self) -> bool:
-        """Whether, as far as the store was told, the provider has charged it, or may."""
+        """Whether the provider has charged the call, or may do so, as far as the store was told."""
         return self.known != "refused" and ("refunded" not in self.said or "stems" in self.said)
 
 
@@ -78,7 +78,7 @@ class State:
     calls: tuple[Call, ...] = ()
     asked: frozenset[str] = frozenset()  # the taps by which the user has agreed to pay for another call
     run: str = ""  # the result that a delivery has read
-    is_other_charged: bool = False  # what that delivery has read of other calls
+    is_other_charged: bool = False  # whether that delivery has read that another call was charged
 
     @property
     def job(self) -> Job | None:
@@ -92,7 +92,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What an action led to, and what the store answered to its step, if it had one."""
+    """The state after an action, and the result of its step, if it has one."""
 
     state: State
     tried: Tried | None = None
@@ -100,7 +100,7 @@ class Moved:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A step of the store, or none; unless the answer is a refusal, the state is `state` after it."""
+    """An action, with or without a step of the store; it leads to `state` unless the store refuses."""
 
     before: State
     state: State
@@ -149,7 +149,7 @@ class Model:
         return State(await self.steps.take())
 
     def actions(self, state: State) -> dict[str, Action]:
-        """Return what may happen next."""
+        """Return the actions that may come next, by name."""
         parts: tuple[Callable[[State], Named], ...] = (
             self._user,
             self._submission,
@@ -272,7 +272,7 @@ class Model:
                 if self._bounds.prices and "refunded" in call.said:
                     yield f"another provider is asked after {name}", self._replace(state, number)
                 for kind in self._bounds.results:
-                    # what was given back and replaced may come all the same, but not amid a delivery
+                    # stems of a refunded and replaced task may still come, but not amid a delivery
                     is_late = f"replaced:{task_of(number)}" in state.stored.fields(JOB_ID) and not state.run
                     if self._may_say(call, kind) or (is_late and kind == "stems"):
                         yield (
@@ -285,7 +285,7 @@ class Model:
         return self._step(state, f"fail_over {number + 1}", lambda store: store.fail_over(seen, "531"))
 
     def _may_say(self, call: Call, kind: str) -> bool:
-        """Repeat itself; a failure and stems in any order, but stems that it has given back it has not."""
+        """Return whether a call may bring `kind`: again, or after another result, unless one is a refund."""
         if not call.said or kind in call.said:
             return True
         return self._bounds.corrections and not {kind, *call.said} & {"refunded"}

@@ -1,6 +1,6 @@
-"""Faults that are planted in the scripts: each must be found, and by the invariant that is named beside it.
+"""Faults that are planted in the scripts; each must be found, by the invariant that it names.
 
-`witness` are the steps that show it, for the short form; `make faults` lets the walk find it by itself.
+`witness` are the steps that show the fault, for the suite; with `make faults` the walk must find them itself.
 """
 
 from collections.abc import Iterator
@@ -392,8 +392,7 @@ PROVIDER_FAULTS = (
     ),
 )
 
-# Found by `several_jobs.py`; the invariants are its rules and invariants.
-# Found by the walk through two jobs that share a split.
+# Found by the walk through two jobs that share a split; `several_jobs.py` also finds the first.
 TWO_JOBS_FAULTS = (
     _fault(
         "a song that is being split is paid for again",

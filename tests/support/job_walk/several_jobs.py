@@ -1,4 +1,4 @@
-"""Several jobs of two accounts at once, as a Hypothesis state machine: what they owe each other stays right.
+"""Several jobs of two accounts at once, as a Hypothesis state machine that checks what they owe each other.
 
 Three jobs split the same song, so that they share one paid call; the fourth splits another one.
 """
@@ -93,7 +93,7 @@ class SeveralJobs(RuleBasedStateMachine):
         return self.look().job(job_id)
 
     def one_of(self, number: int, *states: JobState) -> Job | None:
-        """Choose a job in one of these states: most steps should change something."""
+        """Choose a job in one of these states, so that most steps change something; None if there is none."""
         jobs = [job for job in filter(None, map(self.job, JOBS)) if job.state in states]
         return jobs[number % len(jobs)] if jobs else None
 
@@ -217,7 +217,7 @@ class SeveralJobs(RuleBasedStateMachine):
 
     @rule(job_id=IDS)
     def recover(self, job_id: str) -> None:
-        """Recovery gives up what takes too long, or lets a job that waits in vain go on."""
+        """Let recovery give up a job that takes too long, or continue one that waits in vain."""
         job = self.job(job_id)
         if job and job.state is JobState.SUBMITTING and job.create_started_at and not job.is_asking_again:
             self.run(self.store.fail(job_id, [JobState.SUBMITTING], Failure("lost", None)))
@@ -252,7 +252,7 @@ class SeveralJobs(RuleBasedStateMachine):
 
     @invariant()
     def stems_that_came_are_deliverable(self) -> None:
-        """Stems that came for a job were delivered, or are or can still be."""
+        """Stems that came for a job are delivered, or can still be delivered."""
         for made in self.made:
             job = self.job(made.job_id)
             if job and "stems" in made.call.said and job.state is not JobState.CHOOSING:
@@ -263,7 +263,7 @@ class SeveralJobs(RuleBasedStateMachine):
 
     @invariant()
     def jobs_that_move_are_looked_after(self) -> None:
-        """Recovery finds each job that has not ended, and one that waits is known to the one it waits for."""
+        """Recovery finds each job that has not ended, and a waiting job is known to the one it waits for."""
         if not hasattr(self, "store"):
             return
         due = self.look().members(keys.RECOVERY_DUE)
@@ -276,9 +276,9 @@ class SeveralJobs(RuleBasedStateMachine):
 
 
 def play(redis_url: str, examples: int, *, is_shrunk: bool = True) -> None:
-    """Play so many examples, the same in each run. Raises `AssertionError` and prints its steps.
+    """Play so many examples, the same in each run. Raises `AssertionError` and prints the failing steps.
 
-    `is_shrunk`: the shortest such steps are looked for.
+    With `is_shrunk`, Hypothesis looks for the shortest failing steps.
     """
     machine: Any = lambda: SeveralJobs(redis_url)  # noqa: E731 - Hypothesis calls it
     phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if is_shrunk else [])]

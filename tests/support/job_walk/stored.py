@@ -78,7 +78,7 @@ _AT_ONCE = 400
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """All keys with their values, but without their lifetimes. Equal ones are one object."""
+    """All keys with their values, but without their lifetimes. Equal contents are one object."""
 
     packed: str
 
@@ -152,7 +152,7 @@ def _asked(call: _Call) -> Generator[_Call, Any, Any]:
 
 
 class _CallingStore(JobStore):
-    """Hands its scripts to the one who runs its coroutines."""
+    """A store whose coroutines yield their scripts as `_Call` to their runner, instead of running them."""
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
         return await _asked(_Call(script_prelude.PRELUDE + text, keys, args))
@@ -160,7 +160,7 @@ class _CallingStore(JobStore):
 
 @dataclass
 class Steps:
-    """Tries steps of the product's `JobStore` from any state. Each is run once per state and moment."""
+    """Tries steps of the product's `JobStore` from any state. Each step is run once per state and moment."""
 
     redis: Redis
     now: float = 0
@@ -188,13 +188,13 @@ class Steps:
         return self._tried[trial]
 
     async def run_all(self, trials: Iterable[Trial]) -> None:
-        """Run the steps that were not tried before, and each once more as a broken connection does."""
+        """Run the steps that were not tried before, each of them twice, as after a broken connection."""
         new = iter(dict.fromkeys(trial for trial in trials if trial not in self._tried))
         while batch := list(islice(new, _AT_ONCE)):
             await self._run(batch)
 
     def tried(self, trial: Trial) -> Tried:
-        """Return what `run_all` found."""
+        """Return the result of a step that `run_all` has run."""
         return self._tried[trial]
 
     async def _run(self, batch: list[Trial]) -> None:
@@ -221,7 +221,7 @@ class Steps:
         return self._scripts[text]
 
     def forget(self) -> None:
-        """Try every step anew: the scripts have changed."""
+        """Forget all results, because the scripts have changed."""
         self._tried.clear()
 
     async def take(self) -> Stored:

@@ -1,7 +1,7 @@
 """The model of two jobs with one create call each: of two users who share a split, or of one user.
 
-The states and invariants of each job alone are in `model.py`; here it is what the jobs owe each other. One
-user's jobs may be in progress one at a time, so that the second waits in the account's queue.
+The states and invariants of each job alone are in `model.py`; this model is about what the jobs owe each
+other. One user's jobs may be in progress one at a time, so that the second waits in the account's queue.
 """
 
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ class TwoJobs:
     is_shared: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        """Say whether the jobs split the same song."""
+        """Find out whether the jobs split the same song."""
         self.is_shared = self.jobs[0].source == self.jobs[1].source
 
     async def first(self) -> State:
@@ -123,7 +123,7 @@ class TwoJobs:
         yield f"the answer to {name} is lost", lose
 
     def _provider(self, state: State, number: int) -> Named:
-        """A callback by the link of the call's job, or a poll by the job that has its task now."""
+        """Yield callbacks by the link of the call's job, and polls by the job that has its task now."""
         call, task = state.calls[number], f"task{number}"
         if call.provider != "accepted":
             return
@@ -194,7 +194,7 @@ class TwoJobs:
 
 
 def of_two(invariant: Callable[..., bool]) -> Callable[..., bool]:
-    """Register an invariant of a step of two jobs, and of what it led to."""
+    """Register an invariant of a step of two jobs and of the state after it."""
     OF_TWO[invariant.__name__] = invariant
     return invariant
 
@@ -274,7 +274,7 @@ def what_a_shared_result_costs_is_nothing(model: TwoJobs, before: State, action:
 
 @of_two
 def stems_of_both_are_deliverable(model: TwoJobs, before: State, action: str, moved: Moved) -> bool:
-    """Stems that came for a job were delivered, or are or can still be."""
+    """Stems that came for a job are delivered, or can still be delivered."""
     states = (JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED)
     for number, job in _existing(moved.state):
         if "stems" not in moved.state.calls[number].said or job.state is JobState.CHOOSING:

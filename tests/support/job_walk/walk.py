@@ -14,16 +14,16 @@ _AT_ONCE = 100
 
 
 class Walkable(Protocol):
-    """What is walked through: `ours` are the beginnings of what the product does by itself."""
+    """A model that can be walked through; the names of the product's own actions begin with one of `ours`."""
 
     steps: Steps
     ours: tuple[str, ...]
 
     async def first(self) -> State:
-        """Return the state in which it begins."""
+        """Return the first state."""
 
     def actions(self, state: State) -> dict[str, Action]:
-        """Return what may happen next."""
+        """Return the actions that may come next, by name."""
 
     def has_ended(self, state: State) -> bool: ...
 
@@ -43,7 +43,7 @@ class Violated(AssertionError):
 
 @dataclass
 class Walk:
-    """What a walk has seen."""
+    """The states and steps that a walk has seen."""
 
     model: Walkable
     came_from: dict[State, tuple[State, str] | None] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Walk:
         return len(self.came_from)
 
     def visit(self, state: State, name: str, moved: Moved) -> bool:
-        """Note an action. False: its state is known already. Raises `Violated`."""
+        """Note an action; returns whether it led to a new state. Raises `Violated`."""
         self.transitions += 1
         is_known = moved.state in self.came_from
         if name.startswith(self.model.ours):

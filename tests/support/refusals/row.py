@@ -27,7 +27,7 @@ TOO_OLD = "query is too old and response timeout expired or query ID is invalid"
 
 @dataclass(frozen=True)
 class Refusal:
-    """One row; `description` without the prefix of its status."""
+    """One row of the table; `description` lacks the prefix of its status."""
 
     method: str
     parameters: dict[str, Any]

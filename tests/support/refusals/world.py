@@ -21,7 +21,7 @@ class World:
         self._alice = telegram.add_user("Alice")
 
     async def resolve(self, value: Any) -> Any:
-        """Return a parameter, or the `parameters` of an answer, with the values of its words."""
+        """Return a parameter, or the `parameters` of an answer, with its dollar words replaced."""
         if isinstance(value, dict):
             return {key: await self.resolve(inner) for key, inner in value.items()}
         if isinstance(value, list):
