@@ -83,9 +83,9 @@ class Measuring:
             if not (job.missing or job.refused or job.links):
                 meter.silent = {stem.key for stem in job.result.stems if stem.key not in sent}
             with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
-                if not await self._measure(job, sent, meter, folder):
-                    return job
-            facts = await meter.facts()
+                has_stems = await self._measure(job, sent, meter, folder)
+            # stems that Telegram and the provider have lost can never be measured
+            facts = await meter.facts() if has_stems else job.facts
             await self.stem_cache.put_measures(job, facts, meter.peaks)
         if facts != job.facts:
             await self.store.set(job.id, facts=facts)

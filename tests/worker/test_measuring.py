@@ -81,19 +81,18 @@ async def test_another_job_of_the_song_learns_what_is_known(product: Product, jo
     assert is_exact((await product.job(job.id)).facts)
 
 
-@pytest.mark.parametrize("kind", [FaultKind.RESET_BEFORE, FaultKind.FILE_UNAVAILABLE, None])
+@pytest.mark.parametrize("is_cached", [True, False])
+@pytest.mark.parametrize("kind", [FaultKind.RESET_BEFORE, FaultKind.FILE_UNAVAILABLE])
 async def test_stems_that_cannot_be_fetched_now_are_measured_later(
-    product: Product, job: Job, files: FileServer, kind: FaultKind | None
+    product: Product, job: Job, files: FileServer, kind: FaultKind, is_cached: bool
 ) -> None:
     measuring = product.measuring()
-    if kind:
-        product.telegram.faults.add(kind, times=100, method="getFile")
+    product.telegram.faults.add(kind, times=100, method="getFile")
+    if is_cached:
         assert job.result
-        stems = tuple(replace(stem, url="") for stem in job.result.stems)  # as of a cached job
+        stems = tuple(replace(stem, url="") for stem in job.result.stems)
         await product.store.set(job.id, result=replace(job.result, stems=stems))
-    else:  # and the provider has lost them as well
-        await product.store.tick(job.id, dict.fromkeys(("vocals", "instrumental"), Sent(1, "lost", "lost")))
-    files.files.clear()
+    files.files.clear()  # the provider has lost them
     assert await product.song_measures.get(job) is None
     assert await asked(product) == [job.id]
     await measuring.run(job.id)
@@ -103,6 +102,17 @@ async def test_stems_that_cannot_be_fetched_now_are_measured_later(
         assert await product.song_measures.get(job) is None
         assert await asked(product) == again
         await product.users.may_say_again(f"measure:{job.id}")  # half a minute later
+
+
+async def test_stems_that_are_lost_are_not_measured_again(
+    product: Product, job: Job, files: FileServer
+) -> None:
+    await product.store.tick(job.id, dict.fromkeys(("vocals", "instrumental"), Sent(1, "lost", "lost")))
+    files.files.clear()
+    assert await product.song_measures.get(job) is None
+    await product.measuring().run(job.id)
+    assert await product.song_measures.get(job) == Measures(job.facts)
+    assert (await product.job(job.id)).facts == job.facts
 
 
 async def test_a_song_whose_measuring_killed_its_workers_is_not_measured_again(

@@ -63,18 +63,24 @@ class StemDownloader:
         The next call may overwrite the file. Returns `None` if neither has the stem any more. Raises
         `TelegramError`, `httpx.HTTPError` or `TryLater` when a later try may succeed.
         """
+        unavailable: SourceUnavailable | None = None
         try:
             return await self._from_telegram(job, stem, sent, folder / "cached", translate)
         except SourceGone as error:
             log.info("job %s: Telegram does not give stem %s: %s", job.id, stem.key, error)
         except SourceUnavailable as error:
-            if not stem.url:
-                raise TryLater(_UNAVAILABLE_S, f"stem {stem.key}: {error}") from error
+            unavailable = error
             log.info("job %s: Telegram does not give stem %s now: %s", job.id, stem.key, error)
         except OSError as error:
             raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
-        if not stem.url:
-            return None
+        file = await self._from_provider(job, stem, folder, translate) if stem.url else None
+        if file is None and unavailable:
+            raise TryLater(_UNAVAILABLE_S, f"stem {stem.key}: {unavailable}") from unavailable
+        return file
+
+    async def _from_provider(
+        self, job: Job, stem: Stem, folder: Path, translate: Language
+    ) -> DownloadedStem | None:
         async with self.start(job, [stem], folder, translate) as downloads:
             outcome = await downloads.outcome(stem)
             await downloads.tag([outcome], job.facts)
