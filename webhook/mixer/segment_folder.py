@@ -38,10 +38,11 @@ class SegmentFolder:
         with self._creating:
             if self._path is None or not self._path.is_dir():  # a cleaner of temporary folders took it
                 self.remove()
-                self._path = Path(tempfile.mkdtemp(prefix=_NAME, dir=temp_root()))
+                path = Path(tempfile.mkdtemp(prefix=_NAME, dir=temp_root()))
                 # Child processes do not inherit this descriptor, so the lock ends with the webhook.
-                self._lock = os.open(self._path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+                self._lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
+                self._path = path
             # a new number each time, since the folder of an earlier stem may just be being removed
             folder = self._path / str(next(self._number))
             folder.mkdir()

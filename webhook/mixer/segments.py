@@ -45,7 +45,7 @@ _SWEEP_EVERY_S = 600
 @dataclass
 class _Stem:
     made_at: float
-    folder: Path = Path()
+    folder: Path | None = None  # until one can be created, and after a failure
     made: int = 0
     size_bytes: int = 0
     is_over: bool = False
@@ -63,9 +63,14 @@ class _Stem:
             if self.trouble:
                 raise self.trouble
             if self.is_over:
-                return self.folder / AFTER_END
+                return self._file(AFTER_END)
             await self.changed.wait()
-        return self.folder / f"{number}.flac"
+        return self._file(f"{number}.flac")
+
+    def _file(self, name: str) -> Path:
+        if self.folder is None:
+            raise TryLater(1, "the webhook is stopping")
+        return self.folder / name
 
 
 class Segments:
@@ -149,11 +154,11 @@ class Segments:
     async def _make(self, stem: _Stem, file_id: str) -> None:
         try:
             async with self._cutting:
-                stem.folder = await asyncio.to_thread(self.folder.new)
-                source = stem.folder / "source"
+                stem.folder = folder = await asyncio.to_thread(self.folder.new)
+                source = folder / "source"
                 async with self._fetching:
                     await self._fetch(file_id, source)
-                async with aclosing(self.maker.cut(stem.folder)) as sizes:
+                async with aclosing(self.maker.cut(folder)) as sizes:
                     async for size_bytes in sizes:
                         stem.made += 1
                         stem.size_bytes += size_bytes
@@ -173,8 +178,7 @@ class Segments:
 
     async def _fail(self, stem: _Stem, trouble: StemdropError) -> None:
         stem.trouble, stem.made, stem.size_bytes = trouble, 0, 0
-        if stem.folder.name:
-            await _remove_folder(stem.folder)
+        await _remove_folder(stem)
 
     async def _fetch(self, file_id: str, target: Path) -> None:
         """Write a file of Telegram's to `target`, or link to it if the Bot API server shares its disk."""
@@ -217,7 +221,7 @@ class Segments:
 
     async def _remove(self, name: str) -> None:
         if stem := self._stems.pop(name, None):
-            await _remove_folder(stem.folder)
+            await _remove_folder(stem)
 
 
 def _name(sent: Sent) -> str:
@@ -225,6 +229,8 @@ def _name(sent: Sent) -> str:
     return hashlib.sha256(sent.file_unique_id.encode()).hexdigest()[:32]
 
 
-async def _remove_folder(folder: Path) -> None:
-    with suppress(OSError):
-        await asyncio.to_thread(shutil.rmtree, folder)
+async def _remove_folder(stem: _Stem) -> None:
+    folder, stem.folder = stem.folder, None
+    if folder is not None:
+        with suppress(OSError):
+            await asyncio.to_thread(shutil.rmtree, folder)

@@ -207,6 +207,20 @@ async def test_a_full_disk_is_a_line_in_the_log(
     assert "the mixer's segments cannot be written" in caplog.text
 
 
+async def test_a_stem_without_a_folder_removes_nothing(
+    mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Least of all the working directory, which an empty path names."""
+    kept = tmp_path / "kept"
+    kept.touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(segment_folder, "temp_root", lambda: "/dev/full")
+    assert refusal(await mixer.segment(await mixer.token(job, alice), 0, 0)) == (503, "busy")
+    mixer.product.clock.advance(LIFETIME_S + 1)
+    await mixer.segments.remove_old()
+    assert kept.exists()
+
+
 async def test_a_process_that_dies_is_started_again(mixer: Mixer, job: Job, alice: User) -> None:
     token = await mixer.token(job, alice)
     assert (await mixer.segment(token, 1, 0)).status_code == 200
