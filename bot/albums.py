@@ -118,7 +118,7 @@ class AlbumChats:
             if is_late:
                 await self.albums.end(key, number, refusal=translate("trouble"))
                 return
-            job = await self.uploads.checked(job, number)
+            job = await self.uploads.checked(job)
         except SourceUnusable as error:
             log.info("a song of album %s was refused: %s", key, error.reason)
             await self.albums.end(key, number, refusal=explain(error, translate))

@@ -1,5 +1,6 @@
-"""The bot's Application: every handler, in order."""
+"""The bot's Application with every handler, in order, and the tasks that a bot process runs."""
 
+from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from telegram import Update
@@ -28,7 +29,7 @@ from bot.commands import Commands
 from bot.context import Context
 from bot.doctor import Doctor
 from bot.download_slots import DownloadSlots
-from bot.errors import remember_error
+from bot.errors import Apology, remember_error
 from bot.groups import GroupChats
 from bot.job_actions import JobActions
 from bot.jobs_list import JobsList
@@ -40,6 +41,7 @@ from bot.remix_desk import RemixDesk
 from bot.requests_screen import RequestsScreen
 from bot.settings_screen import SettingsScreen
 from bot.song_pictures import SongPictures
+from bot.updates import UpdateHandler
 from bot.uploads import Uploads
 from bot.users import UsersCommand
 from stemdrop.chat.callback_data import Screen
@@ -67,6 +69,24 @@ class _Shared(TypedDict):
     store: JobStore
     actions: JobActions
     users: Users
+
+
+@dataclass(frozen=True)
+class BotTasks:
+    """The tasks of one bot process: `UPDATE`, `ALBUM` and `START`."""
+
+    application: "Application"  # type: ignore[type-arg]
+    updates: UpdateHandler
+    albums: AlbumChats
+    automatic_start: AutomaticStart
+
+
+def build_bot(parts: Parts) -> BotTasks:
+    """Build the tasks. Single songs and albums share the download slots of the process."""
+    albums = build_albums(parts)
+    application = build_application(parts, albums)
+    updates = UpdateHandler(application, parts.dead_letters, Apology(parts.users, parts.translations))
+    return BotTasks(application, updates, albums, build_automatic_start(parts))
 
 
 def build_albums(parts: Parts) -> AlbumChats:
@@ -100,12 +120,11 @@ def build_automatic_start(parts: Parts) -> AutomaticStart:
     return AutomaticStart(parts.store, actions, parts.translations, webhooks, parts.clock)
 
 
-def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
+def build_application(parts: Parts, albums: AlbumChats) -> "Application":  # type: ignore[type-arg]
     """Build the Application, which handles the updates that `UpdateHandler` passes to it."""
     settings, store, users, translations = parts.settings, parts.store, parts.users, parts.translations
     actions = JobActions(store, parts.orders, parts.job_message)
     shared: _Shared = {"store": store, "actions": actions, "users": users}
-    albums = build_albums(parts)
     uploads, rights = albums.uploads, albums.uploads.rights
     menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations, rights)
     privacy = _build_privacy(parts, shared)

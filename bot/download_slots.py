@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from stemdrop.errors import TryLater
 
 TOTAL, PER_OWNER = 8, 2
-# The seconds after which the update that is next for a slot asks again; each place behind it adds a quarter.
+# The seconds after which the song that is next for a slot asks again; each place behind it adds a quarter.
 SLOT_AGAIN_S = 1.0
 _LONGEST_AGAIN_S = 15.0
 
 
 class DownloadSlots:
-    """Slots for downloads. An update without one is put off, and takes no place in the engine meanwhile."""
+    """Slots for the downloads of one process. A task without one is put off, and holds nothing meanwhile."""
 
     def __init__(
         self,
@@ -26,22 +26,22 @@ class DownloadSlots:
         self._per_owner = per_owner
         self._clock = clock
         self._held = Counter[int]()
-        # Owner → the updates that wait for a slot, each with the time after which it no longer counts, since
+        # Owner → the messages that wait for a slot, each with the time after which it no longer counts, since
         # another process has probably handled it.
         self._waiting: dict[int, dict[int, float]] = {}
 
     @contextmanager
-    def hold(self, owner: int, update_id: int) -> Iterator[None]:
-        """Hold a slot for the block, an owner's older updates first. Raises `TryLater` when none is free."""
+    def hold(self, owner: int, message_id: int) -> Iterator[None]:
+        """Hold a slot for the block, an owner's older messages first. Raises `TryLater` when none is free."""
         now = self._clock()
         waiting = {number: end for number, end in self._waiting.pop(owner, {}).items() if end > now}
         free = min(self._per_owner - self._held[owner], self._total - self._held.total())
-        place = sum(number < update_id for number in waiting) - free
+        place = sum(number < message_id for number in waiting) - free
         if place >= 0:
             pause_s = min(SLOT_AGAIN_S * (1 + place / 4), _LONGEST_AGAIN_S)
-            self._waiting[owner] = {**waiting, update_id: now + 2 * pause_s}
+            self._waiting[owner] = {**waiting, message_id: now + 2 * pause_s}
             raise TryLater(pause_s, "other songs are downloaded first")
-        waiting.pop(update_id, None)
+        waiting.pop(message_id, None)
         if waiting:
             self._waiting[owner] = waiting
         self._held[owner] += 1

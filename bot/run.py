@@ -5,12 +5,10 @@ import logging
 
 from telegram.error import BadRequest, InvalidToken
 
-from bot.app import build_albums, build_application, build_automatic_start
-from bot.errors import Apology
+from bot.app import build_bot
 from bot.introduction import introduce
 from bot.polling import ALLOWED_UPDATES, Poller
 from bot.update_health import UpdateHealth, watch_webhook
-from bot.updates import UpdateHandler
 from stemdrop.errors import SettingsError, StoreUnavailable
 from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import Queue, Task
@@ -28,23 +26,21 @@ async def run_bot(parts: Parts, update_health: UpdateHealth, stop: asyncio.Event
         await parts.abilities_refresh.run()
     except StoreUnavailable as error:
         log.warning("the separation API's abilities could not be stored: %s", error)
-    application = build_application(parts)
-    await application.initialize()
+    tasks = build_bot(parts)
+    await tasks.application.initialize()
     await offer_admin_link(parts.users, bot.username)
     log.info("bot @%s ready, updates by %s", bot.username, parts.settings.telegram_updates)
     stop_handling = asyncio.Event()
-    apology = Apology(parts.users, parts.translations)
-    handler = UpdateHandler(application, parts.dead_letters, apology)
     handling = asyncio.create_task(
         parts.engine.work(
             Queue.UPDATES,
             {
-                Task.UPDATE: handler.run,
-                Task.ALBUM: build_albums(parts).run,
-                Task.START: build_automatic_start(parts).run,
+                Task.UPDATE: tasks.updates.run,
+                Task.ALBUM: tasks.albums.run,
+                Task.START: tasks.automatic_start.run,
             },
             stop_handling,
-            given_up={Task.UPDATE: handler.give_up},
+            given_up={Task.UPDATE: tasks.updates.give_up},
             concurrency=32,
             grace_s=STOP_GRACE_S,
         )

@@ -104,7 +104,7 @@ class Uploads:
         try:
             if self.audio_check.needs_download(job.source):
                 async with _typing(request):
-                    job = await self.checked(job, update.update_id)
+                    job = await self.checked(job)
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
             await reply(request, explain(error, translate))
@@ -122,14 +122,14 @@ class Uploads:
             else:
                 await self.job_message.show(cached)
 
-    async def checked(self, job: Job, number: int) -> Job:
-        """Return the job with its song's size and length; `number` orders its owner's waiting downloads.
+    async def checked(self, job: Job) -> Job:
+        """Return the job with its song's size and length.
 
         Raises `SourceUnusable`, `TryLater`, and the network's errors.
         """
         if not self.audio_check.needs_download(job.source):
             return job
-        with self.slots.hold(job.account, number):
+        with self.slots.hold(job.account, job.source_message_id):
             return replace(job, source=await self.audio_check.inspect(job.source))
 
 

@@ -19,7 +19,7 @@ from provider import KEY
 from redis.asyncio import Redis
 from waits import WAIT_S
 
-from bot.app import build_application
+from bot.app import build_bot
 from bot.errors import Apology
 from bot.polling import ALLOWED_UPDATES, Poller
 from bot.update_health import UpdateHealth
@@ -134,7 +134,7 @@ class Product(Parts):
         return self._tasks().progress_updates
 
     def application(self) -> Any:
-        return build_application(self)
+        return build_bot(self).application
 
     async def job(self, job_id: str) -> Job:
         """Return a job, which must exist."""
