@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import logging
+import sqlite3
 from collections.abc import AsyncIterator
 from typing import TypedDict
 
@@ -19,6 +21,8 @@ from separator.settings import SeparatorSettings
 from separator.task_runner import TaskRunner
 from separator.task_table import TASKS_FILE, TaskTable
 from stemdrop.http.clients import client_options
+
+_log = logging.getLogger(__name__)
 
 
 class _State(TypedDict):
@@ -77,9 +81,12 @@ def _client(settings: SeparatorSettings) -> httpx.AsyncClient:
 
 async def _remove_expired(settings: SeparatorSettings, table: TaskTable, *stores: ExpiringFiles) -> None:
     while True:
-        for store in stores:
-            await asyncio.to_thread(store.remove_expired)
-        table.remove_finished(settings.keep_results_s)
+        try:
+            for store in stores:
+                await asyncio.to_thread(store.remove_expired)
+            table.remove_finished(settings.keep_results_s)
+        except (OSError, sqlite3.Error) as error:  # of a disk that is full or away; the next round tries again
+            _log.warning("expired files cannot be removed: %s: %s", type(error).__name__, error)
         await asyncio.sleep(settings.clean_up_every_s)
 
 

@@ -19,7 +19,8 @@ return ARGV[1]
 
 CLAIM = """
 -- KEYS: job, of_account before, of_account   ARGV: id, user id, lifetime
-if redis.call('HGET', KEYS[1], 'user_id') ~= '0' then return 0 end
+local owner = redis.call('HGET', KEYS[1], 'user_id')
+if owner ~= '0' then return owner == ARGV[2] and 1 or 0 end
 redis.call('HSET', KEYS[1], 'user_id', ARGV[2], 'account', ARGV[2])
 local created = redis.call('ZSCORE', KEYS[2], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])

@@ -53,7 +53,7 @@ class JobStore(CallSteps):
         return str(await self._run(choice_scripts.CREATE, keys, args))
 
     async def claim(self, job: Job, user_id: int) -> bool:
-        """Give a job of the whole group to this user, who then pays for it. False: a user has it already."""
+        """Give a job of the whole group to this user, who then pays for it. False: another user has it."""
         keys = [JOB.format(job.id), OF_ACCOUNT.format(job.account), OF_ACCOUNT.format(user_id)]
         return bool(await self._run(choice_scripts.CLAIM, keys, [job.id, str(user_id), JOB_LIFETIME_S]))
 

@@ -25,9 +25,12 @@ def _upload(separator: Any, data: bytes, **fields: str) -> dict[str, Any]:
 
 
 def test_an_upload_is_separated_and_results_expire(
-    start: Start, client: Any, short_song: bytes, poll: Any
+    start: Start, client: Any, short_song: bytes, poll: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The public address may lead through a proxy that the server itself cannot reach."""
+    """The public address may lead through a proxy that the server itself cannot reach.
+
+    A disk that is away for a while does not end the clean-up.
+    """
     with start(origin="http://public.invalid/", clean_up_every_s=0.1) as separator:
 
         def status(url: str) -> int:
@@ -48,6 +51,9 @@ def test_an_upload_is_separated_and_results_expire(
         _age(results, 13)
         _age(uploads, 2.9)
         assert (status(url), status(upload_url)) == (200, 200)
+        away = results.rename(results.parent / "away")
+        poll(lambda: "expired files cannot be removed" in caplog.text, "the failure")
+        away.rename(results)
         _age(results, 14.01)
         _age(uploads, 3.01)
         assert (status(url), status(upload_url)) == (404, 404)

@@ -116,9 +116,9 @@ class Product(Parts):
         """Return the task RENDER; `max_bytes` is as for `delivery`."""
         return self._tasks(max_bytes).renders
 
-    def measuring(self) -> Measuring:
-        """Return the task MEASURE."""
-        return self._tasks().measuring
+    def measuring(self, *, max_bytes: int | None = None) -> Measuring:
+        """The task MEASURE; `max_bytes` is what Telegram takes."""
+        return self._tasks(max_bytes).measuring
 
     def poller(self, update_health: UpdateHealth | None = None) -> Poller:
         return Poller(self.bot, self.store, self.engine, self.dead_letters, update_health or UpdateHealth())

@@ -14,7 +14,7 @@ from stemdrop.domain.audio_types import extension_of_content
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
-from stemdrop.errors import SourceGone, SourceUnavailable, TryLater
+from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, TryLater
 from stemdrop.provider.registry import Providers
 from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
@@ -105,7 +105,9 @@ class StemDownloader:
         """Download the stem by its `file_id`. Raises `SourceGone` also if it is too large for a bot."""
         if not sent.file_id:
             raise SourceGone("it has no file_id")
-        await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)
+        found, max_bytes = await self._files.find(sent.file_id), self._fetcher.max_bytes
+        if await self._files.save(found, path, max_bytes) > max_bytes:
+            raise SourceTooBig(f"it has more than {max_bytes} bytes")
         content = await run_in_thread(_inspect, path)
         extension = extension_of_content(content.demuxers if content else "", ".mp3")
         return describe(job, stem, translate, path, extension)
