@@ -22,7 +22,7 @@ from stemdrop.chat.callback_data import AlbumAction, choice_of_word, credits_of_
 from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Choice, Job, JobState
-from stemdrop.domain.taps import DEARER
+from stemdrop.domain.taps import DEARER_TEXT
 from stemdrop.storage.albums import Album, AlbumOrder, Albums
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
@@ -151,7 +151,7 @@ class AlbumMenu:
             is_dearer = shown is not None and price_of(songs, choice) > shown
             count = await self._affordable(songs, choice)
             if not chosen or is_dearer or count < len(chosen):
-                note = "album.changed" if not chosen else DEARER if is_dearer else ""
+                note = "album.changed" if not chosen else DEARER_TEXT if is_dearer else ""
                 await answer_tap(query, translate(note) if note else None, is_alert=bool(note))
                 affordable = (choice, count) if count < len(chosen) else None
                 await self._write_menu(key, album, translate, jobs, affordable)

@@ -16,7 +16,7 @@ from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import UNDO_S
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import Choice, Job, JobState, Mode
-from stemdrop.domain.taps import DEARER
+from stemdrop.domain.taps import DEARER_TEXT
 from stemdrop.errors import TryLater
 from stemdrop.storage.heartbeats import BEAT_S, Heartbeats
 from stemdrop.storage.job_store import JobStore
@@ -121,7 +121,7 @@ class AutomaticStart:
         ordered = await self.actions.orders.pick(
             job, mode, job.instrument, starts_at=job.starts_at, at_most=at_most
         )
-        if ordered.note == DEARER:
+        if ordered.note == DEARER_TEXT:
             raise TryLater(0, "it costs more now")
         translate = self.translations.language(job.language)
         if ordered.over:

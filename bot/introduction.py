@@ -19,9 +19,9 @@ from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
-PRIVATE = ("start", "help", "jobs", "settings", "language", "cancel", "privacy", "delete")
-GROUPS = ("stems", "help", "jobs", "cancel")
-ADMINS = (*PRIVATE, "users", "admin", "doctor")
+PRIVATE_COMMANDS = ("start", "help", "jobs", "settings", "language", "cancel", "privacy", "delete")
+GROUP_COMMANDS = ("stems", "help", "jobs", "cancel")
+ADMIN_COMMANDS = (*PRIVATE_COMMANDS, "users", "admin", "doctor")
 # Telegram's language codes that differ from ours: it takes only two letters, so only one kind of Chinese.
 _TELEGRAM_CODES = {"zh_Hans": "zh", "pt_BR": "pt"}
 _NOT_LISTED = "zh_Hant"
@@ -30,8 +30,10 @@ _NOT_LISTED = "zh_Hant"
 async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
     """Send these texts to Telegram. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
     for code, translate in _languages(translations):
-        await bot.set_my_commands(_commands(PRIVATE, translate), BotCommandScopeAllPrivateChats(), code)
-        await bot.set_my_commands(_commands(GROUPS, translate), BotCommandScopeAllGroupChats(), code)
+        await bot.set_my_commands(
+            _commands(PRIVATE_COMMANDS, translate), BotCommandScopeAllPrivateChats(), code
+        )
+        await bot.set_my_commands(_commands(GROUP_COMMANDS, translate), BotCommandScopeAllGroupChats(), code)
     for admin_id in await users.admins():
         await introduce_to_admin(bot, translations, admin_id)
     try:
@@ -47,7 +49,7 @@ async def introduce_to_admin(bot: Bot, translations: Translations, admin_id: int
     try:
         scope: BotCommandScope = BotCommandScopeChat(admin_id)
         for code, translate in _languages(translations):
-            await bot.set_my_commands(_commands(ADMINS, translate), scope, code)
+            await bot.set_my_commands(_commands(ADMIN_COMMANDS, translate), scope, code)
     except (BadRequest, Forbidden) as error:
         log.info("admin %d has no chat to list commands in: %s", admin_id, error)
 

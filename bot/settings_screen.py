@@ -12,7 +12,7 @@ from stemdrop.chat.callback_data import MODE_LETTERS, MODES_BY_LETTER, Screen, S
 from stemdrop.chat.rendering import UNDO_S, Rendered
 from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import FILE_FORMATS
-from stemdrop.domain.mixing_desk import INSTRUMENTS
+from stemdrop.domain.mixing_desk import INSTRUMENT_KEYS
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.users import Person, Users
 
@@ -46,7 +46,7 @@ class SettingsScreen:
                 await answer_tap(query, None)
                 await edit(query, *_render_instruments(context.person, context.translate))
                 return
-            case (_, SettingsAction.INSTRUMENT, name) if name in ("", *INSTRUMENTS):
+            case (_, SettingsAction.INSTRUMENT, name) if name in ("", *INSTRUMENT_KEYS):
                 await self.users.set_instrument(asker, name)
             case (_, SettingsAction.BACK):
                 pass
@@ -88,7 +88,7 @@ class SettingsScreen:
 
 
 def _render_instruments(person: Person, translate: Language) -> Rendered:
-    named = {name: translate.instrument(name) for name in INSTRUMENTS} | {"": translate("settings.none")}
+    named = {name: translate.instrument(name) for name in INSTRUMENT_KEYS} | {"": translate("settings.none")}
     buttons = [
         button(
             f"✓ {label}" if name == person.instrument else label,

@@ -22,7 +22,7 @@ from stemdrop.services.song_measures import SongMeasures
 log = logging.getLogger(__name__)
 
 # After this time Telegram takes no answer to a tap any more.
-PATIENCE_S = 10.0
+TAP_PATIENCE_S = 10.0
 _LOOK_EVERY_S = 0.4
 
 Lanes = list[tuple[Stem, bytes]]
@@ -41,7 +41,7 @@ class SongPictures:
         """
         measures = await self.measures.get(job)
         with suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(TAP_PATIENCE_S):
                 while measures is None:
                     await asyncio.sleep(_LOOK_EVERY_S)
                     measures = await self.measures.get(job)

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LONGEST_SILENCE_S = 60.0
 # Of two pollers each gets through now and then, so one success does not end the trouble.
 DISTURBED_S = 60.0
-WATCH_EVERY_S = 30.0
+WATCH_WEBHOOK_EVERY_S = 30.0
 # An older error has passed: Telegram retries within two minutes, and waits up to one minute for an answer
 # (tdlib's Bot API server).
 TRIED_AGAIN_S = 300.0
@@ -58,7 +58,11 @@ class UpdateHealth:
 
 
 async def watch_webhook(
-    bot: Bot, url: str, update_health: UpdateHealth, stop: asyncio.Event, every_s: float = WATCH_EVERY_S
+    bot: Bot,
+    url: str,
+    update_health: UpdateHealth,
+    stop: asyncio.Event,
+    every_s: float = WATCH_WEBHOOK_EVERY_S,
 ) -> None:
     """Ask Telegram every `every_s` seconds, until `stop` is set, whether it delivers updates to `url`."""
     while not stop.is_set():

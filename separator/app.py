@@ -85,7 +85,10 @@ async def _remove_expired(settings: SeparatorSettings, table: TaskTable, *stores
             for store in stores:
                 await asyncio.to_thread(store.remove_expired)
             table.remove_finished(settings.keep_results_s)
-        except (OSError, sqlite3.Error) as error:  # of a disk that is full or away; the next round tries again
+        except (
+            OSError,
+            sqlite3.Error,
+        ) as error:  # the disk is full or away; tried again later
             _log.warning("expired files cannot be removed: %s: %s", type(error).__name__, error)
         await asyncio.sleep(settings.clean_up_every_s)
 

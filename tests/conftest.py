@@ -107,8 +107,8 @@ def _no_pauses_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _patience_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait longer for Redis, since on a busy machine it or this process may stand still for seconds."""
-    monkeypatch.setattr(connection, "COMMAND_TIMEOUT_S", 60)
-    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 60)
+    monkeypatch.setattr(connection, "REDIS_COMMAND_TIMEOUT_S", 60)
+    monkeypatch.setattr(connection, "REDIS_CONNECT_TIMEOUT_S", 60)
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from stemdrop.observability.metric_definitions import METRICS, Kind, Label, Metr
 from stemdrop.storage.snapshot import Snapshot, Snapshots
 
 # More frequent requests get the same figures, so that strangers cannot keep Redis busy.
-MAX_AGE_S = 1.0
+MAX_METRICS_AGE_S = 1.0
 
 _PROVIDERS = ("", *PROVIDER_NAMES)
 
@@ -55,7 +55,7 @@ class MetricsCache:
     """Calls `render` at most once a second and never twice at once; requests in between share its result."""
 
     def __init__(
-        self, render: Callable[[], Coroutine[Any, Any, bytes]], max_age_s: float = MAX_AGE_S
+        self, render: Callable[[], Coroutine[Any, Any, bytes]], max_age_s: float = MAX_METRICS_AGE_S
     ) -> None:
         self._render = render
         self._max_age_s = max_age_s
@@ -83,7 +83,7 @@ class _SnapshotCollector(Collector):
         self._samples = _counted(snapshot.counters)
         for metric, samples in _gauges(snapshot, expects_callbacks).items():
             self._samples[metric.name] = samples
-        self._samples[metrics.CIRCUIT_OPEN.name] = {
+        self._samples[metrics.OPEN_CIRCUITS.name] = {
             (name,): float(snapshot.circuits[name].is_open) for name in providers
         }
 
@@ -147,7 +147,7 @@ def _gauges(snapshot: Snapshot, expects_callbacks: bool) -> dict[Metric, Samples
     roles = [(metrics.ROLE.bounded(process.role), process.trouble) for process in snapshot.processes]
     given_up: Counter[tuple[str, ...]] = Counter()
     for task, count in snapshot.given_up.items():
-        given_up[metrics.TASK.bounded(task),] += count
+        given_up[metrics.TASK_LABEL.bounded(task),] += count
     return {
         metrics.JOBS: {key: group.count for key, group in snapshot.jobs.items()},
         metrics.OLDEST_JOB: {key: group.oldest_s for key, group in snapshot.jobs.items()},
@@ -159,7 +159,7 @@ def _gauges(snapshot: Snapshot, expects_callbacks: bool) -> dict[Metric, Samples
         metrics.QUEUE_OLDEST: {(name,): backlog.oldest_s for name, backlog in backlogs.items()},
         metrics.PROCESSES: dict(Counter((role,) for role, _ in roles)),
         metrics.IN_TROUBLE: dict(Counter((role,) for role, trouble in roles if trouble)),
-        metrics.GIVEN_UP: dict(given_up),
+        metrics.TASKS_GIVEN_UP: dict(given_up),
         metrics.EXPECTS_CALLBACKS: {(): float(expects_callbacks)},
         metrics.REDIS_BYTES: {(): snapshot.memory_bytes},
         metrics.REDIS_LIMIT: {(): snapshot.memory_limit_bytes},

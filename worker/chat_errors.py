@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 _LONGEST_PAUSE_S = 300
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 
 class Limited(TryLater):
@@ -55,7 +55,7 @@ async def chat_errors(job: Job, store: JobStore, run: int) -> AsyncIterator[None
         raise TryLater(pause_s, f"a stem broke off: {type(error).__name__}") from error
 
 
-async def uncounted(sending: Awaitable[Answer]) -> Answer:
+async def uncounted(sending: Awaitable[_Answer]) -> _Answer:
     """Wait for a message to be sent. Raises `Limited` where Telegram's limits delay it."""
     try:
         return await sending

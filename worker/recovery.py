@@ -41,7 +41,7 @@ REMIX_AGAIN_S = 60.0
 AT_ONCE = 8
 # The pause between two polls of a job whose provider reports many jobs in one request: a little less than
 # the pause between two runs, so that each run polls the job.
-PROGRESS_EVERY_S = 8.0
+BATCH_POLL_EVERY_S = 8.0
 # So many jobs are read in one step, which blocks the process for about 10 ms.
 BATCH = 50
 # A job that waits for another task is looked at again after half of its time in the state, but not sooner and
@@ -156,7 +156,7 @@ class Recovery:
         """Return the seconds between two polls of a job: fewer where one request reports many jobs."""
         limit_s, works = self.deadlines.poll_interval_s, self.polling.providers.capabilities(job.task_id)
         is_often = works is not None and works.polls_many
-        return min(PROGRESS_EVERY_S, limit_s) if is_often else limit_s
+        return min(BATCH_POLL_EVERY_S, limit_s) if is_often else limit_s
 
     async def _correct_times(self, job: Job) -> Job:
         """Replace times in the future, left by a clock that was set back: the job would wait for them."""

@@ -43,7 +43,7 @@ RENDERS_PER_USER = 1
 # With pauses of up to five minutes between runs this is an hour.
 MAX_RENDER_RUNS = 20
 # How often a run looks whether its order was cancelled, and the shortest time between two progress updates.
-WATCH_EVERY_S = 1.0
+WATCH_ORDER_EVERY_S = 1.0
 SHOW_EVERY_S = 5.0
 _STEPS = 4  # progress is shown in quarters
 _WHAT = "a remix of a job's stems"
@@ -201,7 +201,7 @@ class Renders:
         now = asyncio.get_running_loop().time
         shown, shown_at = -1 if must_wait else 0, now()
         while not stop.is_set():
-            await asyncio.sleep(WATCH_EVERY_S)
+            await asyncio.sleep(WATCH_ORDER_EVERY_S)
             with suppress(StoreUnavailable):
                 if not await self.remixes.is_rendered_by(order.remix.id, order.token):
                     return

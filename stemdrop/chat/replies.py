@@ -12,14 +12,14 @@ from stemdrop.domain.jobs import Job
 
 log = logging.getLogger(__name__)
 
-Answer = TypeVar("Answer")
+_Answer = TypeVar("_Answer")
 
 _MESSAGE_GONE = ("message to edit not found", "can't be edited", "message_id_invalid")
 
 
 async def send_in_topic(
-    job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[Answer]]
-) -> Answer:
+    job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[_Answer]]
+) -> _Answer:
     """Call `send` with the job's topic and reply, or with none where the topic is closed or gone."""
     source = job.source_message_id
     reply = ReplyParameters(source, allow_sending_without_reply=True) if source else None

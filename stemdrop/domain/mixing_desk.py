@@ -13,12 +13,12 @@ from stemdrop.domain.results import Stem
 SPEEDS = (50, 60, 70, 75, 80, 90, 100, 110, 125)
 PRACTICE_SPEEDS = (70, 80, 90, 100)
 # What a user can play or sing, by the keys of stems, in the order in which they are offered.
-INSTRUMENTS = (
+INSTRUMENT_KEYS = (
     *("vocals", "drums", "bass", "guitar", "piano", "keyboard"),
     *("strings", "synth", "brass", "woodwinds"),
 )
 # The instruments for which every user gets a preset that leaves them out.
-_IMPORTANT = INSTRUMENTS[:6]
+_IMPORTANT = INSTRUMENT_KEYS[:6]
 # Key of an instrument that was isolated alone → its key in a split of all stems.
 _SAME_INSTRUMENT = {
     "lead_vocal": "vocals",
@@ -143,7 +143,7 @@ def _without(stem: Stem, *, is_mine: bool) -> Preset:
 
 
 def instrument_of(stem: Stem) -> str:
-    """Return the instrument of a stem, or its key if that is none of `INSTRUMENTS`; empty for a rest."""
+    """Return the instrument of a stem, or its key if that is none of `INSTRUMENT_KEYS`; empty for a rest."""
     return "" if stem.is_rest else _SAME_INSTRUMENT.get(stem.key, stem.key)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from stemdrop.domain.allowance import Allowance
 
 # The key of the answer when a call costs more than the button said; nothing was ordered.
-DEARER = "tap.dearer"
+DEARER_TEXT = "tap.dearer"
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ class Metric:
 OPEN_STATES = tuple(state.value for state in JobState if state not in FINAL and state != JobState.CHOOSING)
 NO_MODE = "none"  # not chosen yet
 ROLE = Label("role", ("bot", "webhook", "worker"))
-TASK = Label("task", tuple(task.value for task in Task))
+TASK_LABEL = Label("task", tuple(task.value for task in Task))
 _STATE_LEFT = Label("state", (JobState.CHOOSING.value, *OPEN_STATES))
 _OPEN_STATE = Label("state", (*OPEN_STATES, *sorted(FINAL)))
 _MODE = Label("mode", (*(mode.value for mode in Mode), NO_MODE))
@@ -122,7 +122,7 @@ ENDED = _counter(
     "(missing stems fetched again, a late result) is counted again when it ends",
     (Label("outcome", ("delivered", "incomplete", "failed", "cancelled")), _MODE),
 )
-FAILED = _counter(
+JOBS_FAILED = _counter(
     "jobs_failed",
     "Jobs that failed, by the code that the user was shown",
     (Label("code", tuple(REMEDIES)),),
@@ -170,7 +170,7 @@ CREATE_CALLS = _counter(
 FAIL_OVERS = _counter(
     "fail_overs", "Jobs that went to another provider, by the provider that they left", (PROVIDER,)
 )
-CIRCUIT_OPEN = _gauge(
+OPEN_CIRCUITS = _gauge(
     "circuit_open", "1 while a provider gets no orders, since it failed or takes none", (PROVIDER,)
 )
 LAST_TRY = _gauge(
@@ -232,8 +232,8 @@ QUEUE_TASKS = _gauge(
 QUEUE_OLDEST = _gauge(
     "queue_oldest_seconds", "How long the oldest waiting task has waited; 0 if none waits", (_QUEUE,)
 )
-GIVEN_UP = _gauge(
-    "given_up_tasks", "Tasks that were given up, until `stemdrop jobs drop` removes them", (TASK,)
+TASKS_GIVEN_UP = _gauge(
+    "given_up_tasks", "Tasks that were given up, until `stemdrop jobs drop` removes them", (TASK_LABEL,)
 )
 PROCESSES = _gauge("processes", "Running processes by role; `stemdrop up` counts as one of each", (ROLE,))
 IN_TROUBLE = _gauge(
@@ -246,10 +246,10 @@ REDIS_LIMIT = _gauge("redis_memory_limit_bytes", "Memory that Redis may use; 0: 
 INFO = _gauge("info", "Always 1; the version of the webhook that answers", (Label("version"),))
 
 METRICS = (
-    *(JOBS, OLDEST_JOB, STATE_SECONDS, ENDED, FAILED, CALLBACKS, EXPECTS_CALLBACKS),
+    *(JOBS, OLDEST_JOB, STATE_SECONDS, ENDED, JOBS_FAILED, CALLBACKS, EXPECTS_CALLBACKS),
     *(API_CALLS, API_REFUSALS, CREDITS_LEFT, CREDITS_SEEN, LAST_TRY),
-    *(CREATE_CALLS, FAIL_OVERS, CIRCUIT_OPEN),
+    *(CREATE_CALLS, FAIL_OVERS, OPEN_CIRCUITS),
     *(DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES, RENDERS, RENDER_SECONDS, MIXER_SEGMENTS, MIXER_WAIT),
     *(TELEGRAM_CALLS, FLOOD_WAITS, FLOOD_SECONDS),
-    *(QUEUE_TASKS, QUEUE_OLDEST, GIVEN_UP, PROCESSES, IN_TROUBLE, REDIS_BYTES, REDIS_LIMIT, INFO),
+    *(QUEUE_TASKS, QUEUE_OLDEST, TASKS_GIVEN_UP, PROCESSES, IN_TROUBLE, REDIS_BYTES, REDIS_LIMIT, INFO),
 )

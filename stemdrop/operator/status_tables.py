@@ -90,7 +90,7 @@ def _provider(status: SystemStatus, name: str) -> tuple[str, ...]:
 def _figures(status: SystemStatus) -> Iterator[str]:
     snapshot, ended, callbacks = status.snapshot, status.ended, status.counts(metrics.CALLBACKS)
     yield "Last hour  " + ", ".join(f"{ended[name]} {name}" for name in OUTCOMES)
-    if failed := status.counts(metrics.FAILED):
+    if failed := status.counts(metrics.JOBS_FAILED):
         yield "           failed with " + _most_first(failed)
     accepted = sum(callbacks.pop(name, 0) for name in _ACCEPTED_CALLBACKS)
     yield f"Callbacks  {accepted} accepted" + (f"; refused: {_most_first(callbacks)}" if callbacks else "")

@@ -17,7 +17,7 @@ OUTCOMES = ("delivered", "incomplete", "failed", "cancelled")
 _CALLS_ENDED = ("succeeded", "failed", "refunded", "refused")
 # Field of the JSON → the metric that is counted over the last hour.
 _COUNTED = {
-    "failed": metrics.FAILED,
+    "failed": metrics.JOBS_FAILED,
     "callbacks": metrics.CALLBACKS,
     "api_refusals": metrics.API_REFUSALS,
     "flood_waits": metrics.FLOOD_WAITS,

@@ -49,7 +49,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """An HTTP answer: its status, its headers and its whole body."""
 
     status: int
@@ -71,7 +71,9 @@ class HttpCalls:
         self._title = title
         self._counters = counters or Counters(None)
 
-    async def ask(self, call: str, read: Callable[[Answer], _T], method: str, url: str, **request: Any) -> _T:
+    async def ask(
+        self, call: str, read: Callable[[HttpAnswer], _T], method: str, url: str, **request: Any
+    ) -> _T:
         """Send a request and return what `read` makes of its answer; count it under the name `call`.
 
         `read` raises `Refused` or `AnswerLost`. Raises also `Unreachable`.
@@ -97,7 +99,7 @@ class HttpCalls:
         A refusal counts as a lost answer: uploads are free, so that they may be repeated.
         """
 
-        def check(answer: Answer) -> None:
+        def check(answer: HttpAnswer) -> None:
             if not 200 <= answer.status < 300:
                 raise AnswerLost(f"the storage of {self._title} answered HTTP {answer.status}")
 
@@ -105,11 +107,11 @@ class HttpCalls:
         body = of_length(content, size_bytes)
         await self.ask("upload", check, "PUT", url, content=body, headers=headers, timeout=UPLOAD_TIMEOUT)
 
-    async def send(self, method: str, url: str, **request: Any) -> Answer:
+    async def send(self, method: str, url: str, **request: Any) -> HttpAnswer:
         """Send a request that is not counted. Raises `Unreachable` or `AnswerLost`."""
         try:
             async with self._http.stream(method, url, **request) as response:
-                return Answer(response.status_code, response.headers, await self._read(response))
+                return HttpAnswer(response.status_code, response.headers, await self._read(response))
         except _NOT_SENT as error:
             raise Unreachable(f"no connection to {self._title} ({type(error).__name__})") from error
         except httpx.HTTPError as error:

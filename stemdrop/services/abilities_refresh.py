@@ -12,7 +12,7 @@ from stemdrop.storage.abilities import AbilitiesCache
 log = logging.getLogger(__name__)
 
 # A provider that does not answer must not delay the start of the bot.
-PATIENCE_S = 3.0
+ABILITIES_PATIENCE_S = 3.0
 
 
 @dataclass
@@ -29,7 +29,7 @@ class AbilitiesRefresh:
 
     async def _ask(self, provider: Provider) -> None:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(ABILITIES_PATIENCE_S):
                 abilities = await provider.abilities()
         except (Refused, SeparationError, BadContract, TimeoutError) as error:
             why = str(error) or "no answer in time"

@@ -16,7 +16,7 @@ from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.jobs import FINAL, CachedStem, Choice, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
-from stemdrop.domain.taps import DEARER, Ordered, Tapped
+from stemdrop.domain.taps import DEARER_TEXT, Ordered, Tapped
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.abilities import AbilitiesCache
@@ -84,7 +84,7 @@ class Orders:
             is_unlimited=is_unlimited,
         )
         if picked is Picked.DEARER:
-            return Ordered(job.id, DEARER)
+            return Ordered(job.id, DEARER_TEXT)
         if picked is Picked.OVER:
             log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
             allowance = await self.store.allowance(job.account, limit)
@@ -135,7 +135,7 @@ class Orders:
         abilities = await self.abilities.get(job.source.duration_s, job.asked_before)
         price = abilities.price(job.mode, job.instrument) if job.mode else 0
         if not is_known and at_most is not None and price > at_most:
-            return Ordered(job.id, DEARER)
+            return Ordered(job.id, DEARER_TEXT)
         is_offered = job.can_ask_again(self.clock()) and not tapped.before(job.create_started_at)
         if not (is_offered or is_known) or not await self.store.ask_again(job, tapped.id, price):
             return Ordered(job.id, "tap.too_late")
@@ -174,7 +174,7 @@ class Orders:
         while True:
             new = await make()
             ordered = await self.pick(new, *choice, **options)
-            if ordered.over or ordered.note in (_NOT_OFFERED, DEARER):
+            if ordered.over or ordered.note in (_NOT_OFFERED, DEARER_TEXT):
                 # unless another tap, for example an admin's, has picked for this job meanwhile
                 await self.store.forget(new.id, only_in=JobState.CHOOSING)
                 return ordered

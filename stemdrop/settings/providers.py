@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from stemdrop.settings.values import ApiKey, OptionalUrl, Providers, Rate, Url
+from stemdrop.settings.values import ApiKey, OptionalUrl, ProviderNames, Rate, Url
 
 # Host of the API → where sources are uploaded if there is no public URL from which they can be fetched.
 UPLOAD_URLS = {
@@ -43,7 +43,7 @@ class ProviderSettings(BaseModel):
     """The key of the API at SEPARATION_API_URL for webhook signatures, if you enabled them there. When set,
     its callbacks without a valid and recent signature are refused."""
 
-    providers: Providers = ()
+    providers: ProviderNames = ()
     """Who splits the songs, in the order in which they are asked: sunoapi (the API at SEPARATION_API_URL),
     stemsplit, lalal, fal, selfhosted, separated by commas; each needs its key (docs/providers.md). Empty:
     the API at SEPARATION_API_URL alone."""

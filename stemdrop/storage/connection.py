@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 # The limit for a command or pipeline with its retries. redis-py's own is for each try, and costs a task.
-COMMAND_TIMEOUT_S = 5
-CONNECT_TIMEOUT_S = 3
+REDIS_COMMAND_TIMEOUT_S = 5
+REDIS_CONNECT_TIMEOUT_S = 3
 # Two round trips at once: while Redis runs the scripts of one, the answers of the other are handled.
 _TRIPS, _SCRIPTS_A_TRIP = 2, 8
 # Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
@@ -63,7 +63,7 @@ class StoreRedis(Redis):
             answered: Future[Any] = get_running_loop().create_future()
             self._waiting.append((command, answered))
             with translated():
-                async with timeout(COMMAND_TIMEOUT_S):
+                async with timeout(REDIS_COMMAND_TIMEOUT_S):
                     answer = await answered
                 if isinstance(answer, Exception):
                     raise answer
@@ -110,7 +110,7 @@ class StoreRedis(Redis):
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         run = super().execute_command
         with translated():
-            async with timeout(COMMAND_TIMEOUT_S):
+            async with timeout(REDIS_COMMAND_TIMEOUT_S):
                 return await run(*args, **options)  # type: ignore[no-untyped-call]
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
@@ -120,7 +120,7 @@ class StoreRedis(Redis):
 class _StorePipeline(Pipeline):
     async def execute(self, raise_on_error: bool = True) -> list[Any]:
         with translated():
-            async with timeout(COMMAND_TIMEOUT_S):
+            async with timeout(REDIS_COMMAND_TIMEOUT_S):
                 return await super().execute(raise_on_error)
 
 
@@ -187,7 +187,7 @@ async def retry_until_stored(step: Callable[[], Awaitable[T]], what: str, tries:
 
 @asynccontextmanager
 async def connect(url: str) -> AsyncIterator[Redis]:
-    """Open a client with a bounded pool, `COMMAND_TIMEOUT_S`, and retries after a broken connection.
+    """Open a client with a bounded pool, `REDIS_COMMAND_TIMEOUT_S`, and retries after a broken connection.
 
     A retried script runs twice; each is written so that the second run changes nothing.
     """
@@ -196,7 +196,7 @@ async def connect(url: str) -> AsyncIterator[Redis]:
         decode_responses=True,
         max_connections=64,
         socket_timeout=None,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_connect_timeout=REDIS_CONNECT_TIMEOUT_S,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         retry_on_error=[RedisConnectionError],
     )

@@ -1,6 +1,6 @@
 """The record of each create call: which provider was asked, what came of it, and what it cost.
 
-`CREATE_CALLS` are the Lua functions that write it, a part of `script_prelude.py`. The record outlives its
+`CREATE_CALLS_LUA` are the Lua functions that write it, a part of `script_prelude.py`. The record outlives its
 job; it names no person, chat or song.
 """
 
@@ -15,7 +15,7 @@ from stemdrop.storage.keys import CALL, CALL_SOURCE, JOB, LEDGER
 # How many records are read from Redis at once.
 _PORTION = 500
 
-CREATE_CALLS = """
+CREATE_CALLS_LUA = """
 local ranks = {asked = 0, lost = 1, refused = 2, accepted = 2, failed = 3, refunded = 3, succeeded = 3}
 
 -- notes what came of a call; an acceptance that is stored after the result is no news

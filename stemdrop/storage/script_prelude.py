@@ -8,7 +8,7 @@ not allow.
 from stemdrop.domain.failures import OVER_LIMIT
 from stemdrop.domain.job_fields import encode
 from stemdrop.storage import keys
-from stemdrop.storage.create_calls import CREATE_CALLS
+from stemdrop.storage.create_calls import CREATE_CALLS_LUA
 from stemdrop.storage.script_tally import TALLY
 from stemdrop.storage.split_sharing import SHARING
 
@@ -127,7 +127,7 @@ end
 
 local enter
 """
-    + CREATE_CALLS
+    + CREATE_CALLS_LUA
     + SHARING
     + """
 -- sets a job's state and puts it into the lists of that state

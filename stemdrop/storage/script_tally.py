@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from stemdrop.domain.jobs import UNDELIVERED
-from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
+from stemdrop.observability.metric_definitions import ENDED, JOBS_FAILED, NO_MODE, OTHER, STATE_SECONDS
 from stemdrop.storage import keys
 
 
@@ -23,7 +23,7 @@ end
 TALLY = f"""{KEEP_COUNTS}
 local is_tallying = false
 local undelivered = {_lua_set(sorted(UNDELIVERED))}
-local known_codes = {_lua_set(FAILED.labels[0].values)}
+local known_codes = {_lua_set(JOBS_FAILED.labels[0].values)}
 local bounds = {{{", ".join(f"'{bound:g}'" for bound in STATE_SECONDS.buckets)}}}
 
 local function tally(field, by, now)
@@ -52,7 +52,7 @@ local function tally_move(id, before, since, state, now)
   local outcome = state
   if state == 'failed' then
     local code = get(id, 'failure_code')
-    tally('{FAILED.name}|' .. (known_codes[code or ''] and code or '{OTHER}'), 1, now)
+    tally('{JOBS_FAILED.name}|' .. (known_codes[code or ''] and code or '{OTHER}'), 1, now)
   elseif state == 'delivered' and is_incomplete(id) then
     outcome = 'incomplete'
   elseif state ~= 'delivered' and state ~= 'cancelled' then

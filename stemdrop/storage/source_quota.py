@@ -17,7 +17,7 @@ from stemdrop.storage.token_bucket import CLOCK_LUA
 # requests, and three tries 240. Clients that look for the file's index ask for 'everything from here' a
 # few times and read little of it.
 MOST_FETCHES = 300
-MOST_BYTES = 40  # times the source's size
+MOST_SOURCE_SIZES = 40  # times the source's size
 # A token bucket: its size, and its refill per second.
 BURST, PER_S = 100, 1.0
 
@@ -59,7 +59,7 @@ class SourceQuota:
         Raises `TooOften` for a fetch that comes too soon, which is not counted; `ExpiredLink` if the job's
         fetches are used up or the job is gone; `StoreUnavailable`.
         """
-        most_bytes = MOST_BYTES * max(size_bytes, wanted_bytes)
+        most_bytes = MOST_SOURCE_SIZES * max(size_bytes, wanted_bytes)
         now = str(self._clock()) if self._clock else ""
         args = [now, wanted_bytes, MOST_FETCHES, most_bytes, BURST, PER_S]
         wait_ms = int(await run_script(self._redis, _FETCH, [JOB.format(job_id)], args))

@@ -44,7 +44,7 @@ _RECONNECT_AFTER = timedelta(seconds=1)
 
 
 # Runs a task; the number is how often it was taken over from dead workers.
-Run = Callable[[Execution, int], Awaitable[PutOff | None]]
+TaskRunner = Callable[[Execution, int], Awaitable[PutOff | None]]
 
 
 @asynccontextmanager
@@ -83,7 +83,7 @@ class TaskWorker(Worker):
     processor time: states and progress that nothing reads, traces, metrics, and dependencies of functions.
     """
 
-    def __init__(self, queue: TaskQueue, run: Run, concurrency: int) -> None:
+    def __init__(self, queue: TaskQueue, run: TaskRunner, concurrency: int) -> None:
         super().__init__(
             queue,
             concurrency=concurrency,

@@ -126,8 +126,8 @@ async def test_the_new_admin_is_shown_the_commands_of_admins(new_room: BotRoom, 
 
 
 async def test_a_stranger_is_told_once_an_hour(private_room: BotRoom, alice: User) -> None:
-    translations = ["/start", "hello", "/help", "/jobs", "/stems"]
-    said = [await private_room.says(alice, text) for text in translations]
+    texts = ["/start", "hello", "/help", "/jobs", "/stems"]
+    said = [await private_room.says(alice, text) for text in texts]
     assert [message.text for message in said[0]] == [ASKED.format(alice.id)]
     assert said[1:] == [[]] * 4
     (key,) = [key async for key in private_room.product.redis.scan_iter("stemdrop:throttle:*")]

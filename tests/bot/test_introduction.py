@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from product import BotRoom
 
-from bot.introduction import ADMINS, GROUPS, PRIVATE, introduce
+from bot.introduction import ADMIN_COMMANDS, GROUP_COMMANDS, PRIVATE_COMMANDS, introduce
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
 
@@ -36,9 +36,9 @@ async def test_commands_are_listed_for_every_kind_of_chat_and_language(
     await introduced(private_room)
     expected = {}
     for code in codes(private_room):
-        expected["all_private_chats", code] = list(PRIVATE)
-        expected["all_group_chats", code] = list(GROUPS)
-        expected[str(boss.id), code] = list(ADMINS)
+        expected["all_private_chats", code] = list(PRIVATE_COMMANDS)
+        expected["all_group_chats", code] = list(GROUP_COMMANDS)
+        expected[str(boss.id), code] = list(ADMIN_COMMANDS)
     assert told(private_room) == expected
     assert {"", "zh"} <= set(codes(private_room))
 
@@ -66,8 +66,8 @@ async def test_a_limit_on_descriptions_delays_nothing(
 
 async def test_every_command_is_answered_and_listed_in_help(private_room: BotRoom, boss: User) -> None:
     (shown,) = await private_room.says(boss, "/help")
-    for name in {*ADMINS, *GROUPS} - {"start", "help"}:
+    for name in {*ADMIN_COMMANDS, *GROUP_COMMANDS} - {"start", "help"}:
         assert f"/{name}" in shown.text
-    for name in {*ADMINS, *GROUPS}:
+    for name in {*ADMIN_COMMANDS, *GROUP_COMMANDS}:
         (answer,) = await private_room.says(boss, f"/{name}")
         assert answer.text != "I don't know this command. /help tells you what I can do."

@@ -479,7 +479,7 @@ async def test_the_first_picture_waits_until_the_song_is_measured(
     assert job.result
     cache, peaks = room.product.stem_cache, {"vocals": encode_peaks(bytes(range(50)) * 20)}
     await cache.put(job, CachedStems(job.result, ()))
-    monkeypatch.setattr("bot.song_pictures.PATIENCE_S", 0.01)
+    monkeypatch.setattr("bot.song_pictures.TAP_PATIENCE_S", 0.01)
     query = await room.presses(desk, "🖼 Picture")
     assert query.answer_text == "The song is being measured for its picture. Tap again in a moment."
     assert await room.product.taken(Queue.RENDERS, Task.MEASURE) == [job.id]

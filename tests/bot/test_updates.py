@@ -48,14 +48,14 @@ async def test_confirmed_updates_wait_for_a_bot(product: Product, telegram: Tele
         handled.append(json.loads(update_json)["message"]["text"])
 
     async with running(product.poller().run):
-        translations = [f"text {number}" for number in range(5)]
-        for text in translations:
+        texts = [f"text {number}" for number in range(5)]
+        for text in texts:
             telegram.send_text(alice.id, text)
         await telegram.wait_for(lambda: not telegram.updates.pending)
     assert handled == []
     async with working(product.engine, handle):
         await until(lambda: len(handled) == 5)
-    assert sorted(handled) == translations
+    assert sorted(handled) == texts
 
 
 async def test_an_update_that_redis_did_not_store_is_not_confirmed(

@@ -21,7 +21,7 @@ async def test_every_refusal_is_explained_and_costs_nothing(case: Case) -> None:
         deployment.provider.refusal = (code, "no")
         play = await ledger.play(VOCALS)
         await ledger.over([play])
-        assert f"code {code}" in play.translations[-1].text
+        assert f"code {code}" in play.texts[-1].text
     case.healed()
     await case.settle(ledger, "API: create refused, every code", len(codes), explained=len(codes))
     assert deployment.provider.creates == []
@@ -35,7 +35,7 @@ async def test_every_failure_is_explained(case: Case) -> None:
         deployment.provider.failure = code
         play = await ledger.play(VOCALS)
         await ledger.over([play])
-        assert f"code {code}" in play.translations[-1].text
+        assert f"code {code}" in play.texts[-1].text
     case.healed()
     await case.settle(ledger, "API: called back as failed, every code", len(codes), explained=len(codes))
 
@@ -81,7 +81,7 @@ async def test_time_out_before_it_has_accepted(case: Case) -> None:
     deployment.provider.odd_create = _never
     songs = await ledger.play_all([VOCALS] * 3)
     await ledger.over()
-    assert all("code lost" in play.translations[-1].text for play in songs)
+    assert all("code lost" in play.texts[-1].text for play in songs)
     case.healed()
     fault = "API: no answer for 60 s, nothing accepted"
     await case.settle(ledger, fault, len(songs), explained=len(songs))
@@ -100,7 +100,7 @@ async def test_reset_before_it_has_accepted(case: Case) -> None:
         deployment.provider.odd_create = reset
         songs = [await ledger.play(VOCALS) for _ in range(case.times(1, 5))]
         await ledger.over()
-        assert all("code lost" in play.translations[-1].text for play in songs)
+        assert all("code lost" in play.texts[-1].text for play in songs)
         case.healed()
         fault = "API: connection reset, nothing accepted"
         await case.settle(ledger, fault, len(songs), explained=len(songs))
@@ -138,7 +138,7 @@ async def test_called_back_after_the_job_was_given_up(case: Case) -> None:
     deployment.provider.remembers = deployment.provider.answers_by_itself = False
     plays = await ledger.play_all([VOCALS] * case.times(1, 5))
     await ledger.over()
-    assert all("code timeout" in play.translations[-1].text for play in plays)
+    assert all("code timeout" in play.texts[-1].text for play in plays)
     for number in range(len(plays)):
         await deployment.provider.call_back(number)
     for play in plays:
@@ -203,7 +203,7 @@ async def test_called_back_the_other_way_one_after_the_other(case: Case) -> None
         assert [answer.status_code for answer in answers] == [200, 200]
         await play.person.sees(lambda play=play: play.is_done)
         await deployment.tasks_rest()
-        assert play.translations[-1].text.startswith("✅")
+        assert play.texts[-1].text.startswith("✅")
     case.healed()
     await case.settle(ledger, "API: failure after success, and success after failure", len(ledger.plays))
 

@@ -145,7 +145,7 @@ async def test_sigterm_without_redis_amid_a_create(case: Case) -> None:
         await deployment.start(*commands)
         play = await playing
         await ledger.over()
-        assert "code lost" in play.translations[-1].text
+        assert "code lost" in play.texts[-1].text
     case.healed()
     fault = "SIGTERM to all while Redis is away, amid a create call, without a public URL"
     await case.settle(ledger, fault, times, explained=times)

@@ -108,7 +108,7 @@ async def test_full_while_a_song_is_being_handled(case: Case) -> None:
         await asyncio.sleep(pause_s)
         await limit_memory(deployment, 0)
         play = await playing
-        assert SAY("trouble") not in [message.text for message in play.translations]
+        assert SAY("trouble") not in [message.text for message in play.texts]
     case.healed()
     fault = f"Redis full for a moment and for {for_s} s, amid a song's arrival"
     await case.settle(ledger, fault, len(ledger.plays))

@@ -66,4 +66,4 @@ async def test_redis_is_killed(case: Case) -> None:
 
 def _is_ordered(play: Play) -> bool:
     """Whether its remix is being made, or has come."""
-    return len(play.titles) > 2 or any(message.text.startswith("🎚 Making") for message in play.translations)
+    return len(play.titles) > 2 or any(message.text.startswith("🎚 Making") for message in play.texts)

@@ -68,7 +68,7 @@ async def test_a_stem_that_cannot_be_had_is_named_and_the_other_comes(case: Case
     await asyncio.gather(*(ledger.play(VOCALS, stems=1) for _ in range(times)))
     await ledger.over()
     for play in ledger.plays:
-        assert "Could not be fetched: Vocals" in play.translations[-1].text
+        assert "Could not be fetched: Vocals" in play.texts[-1].text
     case.healed()
     await case.settle(ledger, f"Stem: {name}", times)
 
@@ -81,7 +81,7 @@ async def test_a_stem_too_big_for_telegram_comes_as_a_link(case: Case, name: str
     await asyncio.gather(*(ledger.play(VOCALS, stems=1) for _ in range(times)))
     await ledger.over()
     for play in ledger.plays:
-        assert deployment.provider.stem_url("vocal") in play.translations[-1].text
+        assert deployment.provider.stem_url("vocal") in play.texts[-1].text
     case.healed()
     await case.settle(ledger, f"Stem: {name}", times)
 

@@ -84,7 +84,7 @@ async def test_an_expired_source_is_not_paid_for(case: Case) -> None:
     deployment.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=None)
     plays = await ledger.play_all([VOCALS] * times)
     await ledger.over()
-    assert all("code source_gone" in play.translations[-1].text for play in plays)
+    assert all("code source_gone" in play.texts[-1].text for play in plays)
     assert deployment.provider.creates == []
     deployment.telegram.faults.clear()
     await ledger.play(VOCALS)
@@ -106,11 +106,11 @@ async def test_a_user_whose_cached_stems_expired_is_asked_and_pays_nothing(
             if message.kind == "audio" and message.media:
                 deployment.telegram.forget_file(message.media["file_id"])
         play = await ledger.play(VOCALS, title="Kept")
-        await play.person.sees(lambda play=play: play.translations[-1].text == asked)
+        await play.person.sees(lambda play=play: play.texts[-1].text == asked)
         await deployment.tasks_rest()
         assert len(deployment.provider.creates) == 1
         await ledger.press(
-            play, SAY("mode_name.separate_vocal"), lambda play=play: play.translations[-1].text != asked
+            play, SAY("mode_name.separate_vocal"), lambda play=play: play.texts[-1].text != asked
         )
         await ledger.over()
         assert len(deployment.provider.creates) == 1

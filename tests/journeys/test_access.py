@@ -81,7 +81,7 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(deployment: 
     # who is removed is a stranger: the open menu is gone, other buttons say so
     _, opened = await guest.asks(deployment.song("Too Late"))
     users = await boss.answer_to(boss.says("/users"))
-    await boss.account_queue(users, number_of(users, "Guest"))
+    await boss.press_and_wait(users, number_of(users, "Guest"))
     await boss.presses(users, IN_CHINESE("button.remove"))
     await guest.shows(opened, "✖️ Cancelled: “Too Late”.")
     assert (await guest.taps(menu, 0)).answer_text == IN_ENGLISH("access.closed", id=guest.id)

@@ -25,8 +25,8 @@ def sentences(code: str) -> set[str]:
     """Every line of every sentence in a catalogue, with the {names} of what is filled in."""
     with (LOCALES / f"{code}.po").open("rb") as file:
         written = [message.string for message in read_po(file) if message.id]
-    translations = [text for string in written for text in ([string] if isinstance(string, str) else string)]
-    return {line for text in translations for line in text.split("\n")}
+    texts = [text for string in written for text in ([string] if isinstance(string, str) else string)]
+    return {line for text in texts for line in text.split("\n")}
 
 
 def foreign(code: str) -> re.Pattern[str]:

@@ -52,10 +52,10 @@ def said(deployment: Deployment) -> str:
     """Return everything that the chats have ever shown."""
     telegram = deployment.telegram
     messages = [message for chat in telegram.chats.values() for message in chat.messages.values()]
-    translations = [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]
-    translations += [str(revision) for message in messages for revision in message.history]
-    translations += [query.answer_text for query in telegram.queries.values()]
-    return "\n".join(translations)
+    texts = [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]
+    texts += [str(revision) for message in messages for revision in message.history]
+    texts += [query.answer_text for query in telegram.queries.values()]
+    return "\n".join(texts)
 
 
 async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> None:

@@ -80,13 +80,13 @@ async def test_every_stem_comes_named_in_the_users_language_and_a_new_one_readab
 async def test_one_instrument_is_chosen_from_a_list_and_comes_with_the_rest(deployment: Deployment) -> None:
     alice = deployment.person()
     _, menu = await alice.asks(deployment.song("Piano Man"), ONE_INSTRUMENT)
-    translations = [button["text"] for button in menu.buttons]
-    assert translations[:3] == ["Lead vocal", "Backing vocals", "Drums"]
-    assert translations[-2:] == ["↩️ Back", "✖️ Cancel"]
-    await alice.account_queue(menu, translations.index("↩️ Back"))
+    labels = [button["text"] for button in menu.buttons]
+    assert labels[:3] == ["Lead vocal", "Backing vocals", "Drums"]
+    assert labels[-2:] == ["↩️ Back", "✖️ Cancel"]
+    await alice.press_and_wait(menu, labels.index("↩️ Back"))
     assert menu.buttons[ALL_STEMS]["text"].startswith("🎛")
-    await alice.account_queue(menu, ONE_INSTRUMENT)
-    await alice.taps(menu, translations.index("Piano"))
+    await alice.press_and_wait(menu, ONE_INSTRUMENT)
+    await alice.taps(menu, labels.index("Piano"))
     menu = await alice.shows(menu, "✅")
     assert alice.titles() == ["Piano Man (Piano)", "Piano Man (Without Piano)"]
     assert [create["stemName"] for create in deployment.provider.creates] == ["Piano"]

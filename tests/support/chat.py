@@ -46,10 +46,10 @@ class Person:
         sent = await self.sends(song, **how)
         menu = await self.answer_to(sent)
         for number in numbers:
-            await self.account_queue(menu, number)
+            await self.press_and_wait(menu, number)
         return sent, menu
 
-    async def account_queue(self, menu: Message, number: int) -> None:
+    async def press_and_wait(self, menu: Message, number: int) -> None:
         """Press the n-th button and wait until the message has changed."""
         before = len(menu.history)
         await self.taps(menu, number)

@@ -310,7 +310,7 @@ async def _fetch_all(folder: Path) -> dict[str, Any]:
     from worker.stems.address_rules import AddressRules
 
     worker.stems.fetcher.PAUSES_S = (0, 0, 0)
-    worker.stems.fetcher.CONNECT_TIMEOUT_S = 5
+    worker.stems.fetcher.STEM_CONNECT_TIMEOUT_S = 5
     worker.stems.checked_backend.ADDRESS_TIMEOUT_S = 1
     wanted = json.loads((folder / "play.json").read_text())
     bring_up([PUBLIC, PUBLIC_6, DEAD, DEAD_6, SILENT_6, *INSIDE])

@@ -47,29 +47,29 @@ class Play:
         return [message for message in shown if self.is_alone or message.reply_to is self.song]
 
     @property
-    def translations(self) -> list[Message]:
+    def texts(self) -> list[Message]:
         """The text messages among them: one, unless it was sent in the very moment of a kill."""
         return [message for message in self.shown if message.kind == "text"]
 
     @property
     def is_over(self) -> bool:
         """Whether the user has been told how the song ended."""
-        return any(message.text.startswith((_DONE, _FAILED, _CANCELLED)) for message in self.translations)
+        return any(message.text.startswith((_DONE, _FAILED, _CANCELLED)) for message in self.texts)
 
     @property
     def is_explained(self) -> bool:
         """Whether the song failed, and the user has been told so."""
-        return not self.is_done and any(message.text.startswith(_FAILED) for message in self.translations)
+        return not self.is_done and any(message.text.startswith(_FAILED) for message in self.texts)
 
     @property
     def is_cancelled(self) -> bool:
         """Whether the user has been told that the song is cancelled."""
-        return any(message.text.startswith(_CANCELLED) for message in self.translations)
+        return any(message.text.startswith(_CANCELLED) for message in self.texts)
 
     @property
     def is_done(self) -> bool:
         """Whether the user has been told that the stems are there."""
-        return any(message.text.startswith(_DONE) for message in self.translations)
+        return any(message.text.startswith(_DONE) for message in self.texts)
 
     @property
     def titles(self) -> Counter[str]:
@@ -145,7 +145,7 @@ class Ledger:
         play = Play(person, title or f"Song {number}", mode, stems)
         self.plays.append(play)
         play.song = await person.sends(self.deployment.song(play.title), **how)
-        await person.sees(lambda: play.translations)
+        await person.sees(lambda: play.texts)
         return play
 
     async def play_all(self, modes: Sequence[int]) -> list[Play]:
@@ -154,8 +154,8 @@ class Ledger:
 
     async def pick(self, play: Play) -> None:
         """Tap the mode repeatedly, as impatient people do, until the message shows that it was understood."""
-        while any(message.text.startswith(_CHOOSING) for message in play.translations):
-            menu = play.translations[-1]
+        while any(message.text.startswith(_CHOOSING) for message in play.texts):
+            menu = play.texts[-1]
             if menu.text.startswith(_CHOOSING):
                 data = menu.buttons[play.mode]["callback_data"]
                 self.deployment.telegram.tap(menu.chat.id, menu.message_id, data, user_id=play.person.id)
@@ -169,7 +169,7 @@ class Ledger:
         telegram = self.deployment.telegram
 
         def shown() -> list[tuple[Message, str]]:
-            buttons = ((menu, button) for menu in play.translations for button in menu.buttons)
+            buttons = ((menu, button) for menu in play.texts for button in menu.buttons)
             found = ((menu, button) for menu, button in buttons if label in button["text"])
             return [(menu, str(button["callback_data"])) for menu, button in found]
 
@@ -198,10 +198,10 @@ class Ledger:
             titles = play.titles
             if play.is_explained:
                 account.explained += 1
-                account.notes.append(f"{play.title}: explained, {play.translations[-1].text}")
+                account.notes.append(f"{play.title}: explained, {play.texts[-1].text}")
             elif not play.is_done or len(titles) < play.stems:
                 account.lost += play.stems - len(titles)
-                shown = [message.text for message in play.translations]
+                shown = [message.text for message in play.texts]
                 account.notes.append(f"{play.title}: {len(titles)} of {play.stems} stems, {shown}")
             if play.packed < play.packs:
                 account.lost += play.packs - play.packed
@@ -209,7 +209,7 @@ class Ledger:
             if twice := titles.total() - len(titles) + max(0, play.packed - play.packs):
                 account.twice += twice
                 account.notes.append(f"{play.title}: {twice} stems twice")
-            account.shown_twice += max(0, len(play.translations) - 1)
+            account.shown_twice += max(0, len(play.texts) - 1)
         jobs = Counter(_job_of(create["audioUrl"]) for _, create in self.paid)
         account.paid_twice = jobs.total() - len(jobs)
         return account

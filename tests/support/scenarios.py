@@ -67,7 +67,7 @@ async def _trouble(ledger: Ledger) -> None:
     provider.refusal, provider.failure = None, 500
     await ledger.press(play, RETRY, lambda: len(provider.creates) == 1)
     # the message of the refused try may still stand
-    await play.person.sees(lambda: play.is_over and "cost nothing" not in play.translations[-1].text)
+    await play.person.sees(lambda: play.is_over and "cost nothing" not in play.texts[-1].text)
     await ledger.deployment.tasks_rest()
     provider.failure, provider.answers_by_itself, provider.remembers = None, False, False
     await ledger.press(play, RETRY, lambda: len(provider.creates) == 2)
@@ -92,7 +92,7 @@ async def _group(ledger: Ledger) -> None:
     song = await person.sends(deployment.song(play.title))
     content = {**text_fields("text", "/stems"), "sender_chat": group.to_dict()}
     telegram.post(group, telegram.user(person.id), content, reply_to=song)
-    await person.sees(lambda: play.translations)
+    await person.sees(lambda: play.texts)
     # nor may polling find the result before
     deployment.provider.answers_by_itself = deployment.provider.remembers = False
     await ledger.pick(play)
@@ -114,14 +114,12 @@ async def _deleted(ledger: Ledger) -> None:
     asked = SAY("kept_lost", title="First")
 
     def is_asked() -> bool:
-        return any(message.text == asked for message in again.translations)
+        return any(message.text == asked for message in again.texts)
 
     # a tap that is handled again after a kill takes what the first job's links still give, at no cost
     await again.person.sees(lambda: is_asked() or any(message.kind == "audio" for message in again.shown))
     if is_asked():
-        await ledger.press(
-            again, SAY("mode_name.separate_vocal"), lambda: again.translations[-1].text != asked
-        )
+        await ledger.press(again, SAY("mode_name.separate_vocal"), lambda: again.texts[-1].text != asked)
     await ledger.over()
     menu = await again.person.answer_to(again.person.says("/delete"))
     await again.person.taps(menu, 0)
@@ -146,7 +144,7 @@ async def _lost(ledger: Ledger) -> None:
     provider.loses_creates = True
     play = await ledger.play(VOCALS)
     lost = SAY("lost", title=play.title)
-    await play.person.sees(lambda: any(message.text.startswith(lost) for message in play.translations))
+    await play.person.sees(lambda: any(message.text.startswith(lost) for message in play.texts))
     provider.loses_creates = False
     await ledger.deployment.age_lost_answers()
     await ledger.press(play, SAY("button.ask_again", price="").strip(), lambda: provider.creates)
@@ -156,13 +154,13 @@ async def _lost(ledger: Ledger) -> None:
 async def _by_itself(ledger: Ledger) -> None:
     """Let captions start two songs, one of them after an edit; a third is undone, and then picked."""
     undone = await ledger.send(VOCALS, caption="vocals")
-    await ledger.press(undone, SAY("button.undo"), lambda: len(undone.translations[-1].buttons) > 2)
+    await ledger.press(undone, SAY("button.undo"), lambda: len(undone.texts[-1].buttons) > 2)
     started = await ledger.send(ALL_STEMS, caption="all stems")
     edited = await ledger.send(VOCALS)
     assert edited.song
     ledger.deployment.telegram.edit_text(edited.person.chat_id, edited.song.message_id, "vocals")
     await ledger.over([started, edited])
-    assert SAY("choose", title=undone.title) == undone.translations[-1].text
+    assert SAY("choose", title=undone.title) == undone.texts[-1].text
     await ledger.pick(undone)
 
 
@@ -216,7 +214,7 @@ async def order_remix(ledger: Ledger, play: Play, label: str, *, songs: int = 0,
 
 
 def _says(play: Play, text: str) -> bool:
-    return any(text in message.text for message in play.translations)
+    return any(text in message.text for message in play.texts)
 
 
 def _is_closed(play: Play) -> bool:
@@ -225,7 +223,7 @@ def _is_closed(play: Play) -> bool:
 
 def _has(play: Play, label: str) -> bool:
     """Return whether a button with this label can be tapped."""
-    return any(label in button["text"] for message in play.translations for button in message.buttons)
+    return any(label in button["text"] for message in play.texts for button in message.buttons)
 
 
 async def _no_credits(ledger: Ledger) -> None:

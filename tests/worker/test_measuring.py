@@ -115,7 +115,7 @@ async def test_stems_that_are_lost_are_not_measured_again(
     assert (await product.job(job.id)).facts == job.facts
 
 
-async def test_a_stem_that_is_larger_than_it_may_be_is_not_measured_in_part(product: Product, job: Job) -> None:
+async def test_a_stem_that_is_too_large_is_not_measured_in_part(product: Product, job: Job) -> None:
     await product.measuring(max_bytes=100_000).run(job.id)
     assert await product.song_measures.get(job) == Measures(job.facts)
 

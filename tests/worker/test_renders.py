@@ -51,7 +51,7 @@ FACTS = SongFacts(bpm=100, beat_s=0.0, key="A minor")
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker.stems.fetcher, "PAUSES_S", (0.001,))
-    monkeypatch.setattr(worker.renders, "WATCH_EVERY_S", 0.005)
+    monkeypatch.setattr(worker.renders, "WATCH_ORDER_EVERY_S", 0.005)
 
 
 @pytest.fixture

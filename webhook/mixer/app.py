@@ -56,7 +56,7 @@ from webhook.mixer.songs import (
 
 log = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 16 * 1024
+MAX_MIXER_BODY_BYTES = 16 * 1024
 # The most requests of one user a minute, over all webhooks. A song with the most stems (64), played at the
 # highest speed, takes 1600 segments a minute.
 OPENED_PER_MINUTE, SEGMENTS_PER_MINUTE, MIXES_PER_MINUTE = 30, 2000, 20
@@ -220,7 +220,7 @@ class _Mixer:
         return stems
 
     async def _body(self, request: Request) -> dict[str, object]:
-        body = await read_json(request, self._body_timeout_s, max_bytes=MAX_BODY_BYTES)
+        body = await read_json(request, self._body_timeout_s, max_bytes=MAX_MIXER_BODY_BYTES)
         if not isinstance(body, dict):
             raise BadContract("the body is no object")
         return body

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from stemdrop.errors import ForgedRequest
 
-MAX_AGE_S = 24 * 3600
+MAX_INIT_DATA_AGE_S = 24 * 3600
 # How far Telegram's clock may be ahead of ours.
 _CLOCK_SKEW_S = 60
 _MAX_FIELDS = 32
@@ -45,7 +45,7 @@ def read_init_data(init_data: str, bot_token: str, now: float) -> Visitor:
     signed_at = fields.get("auth_date", "")
     if not re.fullmatch(r"\d{1,12}", signed_at, re.ASCII):
         raise ForgedRequest("the Web App's data has no readable time")
-    if not -_CLOCK_SKEW_S <= now - int(signed_at) <= MAX_AGE_S:
+    if not -_CLOCK_SKEW_S <= now - int(signed_at) <= MAX_INIT_DATA_AGE_S:
         raise ForgedRequest("the Web App's data is too old or too new")
     return _visitor(fields.get("user", ""))
 

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 # The worker removes stale folders whose names are the prefix and eight letters, and so not this folder.
 _NAME = f"{PREFIX}mixer-"
 _LOCK = "lock"
-MOST_BYTES = 2 * 1024**3
+MOST_SEGMENT_BYTES = 2 * 1024**3
 _MOST_OF_DISK = 0.1
 
 
@@ -57,7 +57,7 @@ class SegmentFolder:
     def limit_bytes(self, used_bytes: int) -> int:
         """Return how many bytes may be stored: 2 GiB, but at most a tenth of the free and the used bytes."""
         free = shutil.disk_usage(temp_root()).free
-        return min(MOST_BYTES, round((free + used_bytes) * _MOST_OF_DISK))
+        return min(MOST_SEGMENT_BYTES, round((free + used_bytes) * _MOST_OF_DISK))
 
 
 def remove_leftovers() -> None:

@@ -21,12 +21,12 @@ import av
 import av.error
 
 from stemdrop.domain.audio_types import SIGNATURE_BYTES, format_of
-from webhook.mixer.sample_grid import AFTER_END, MAX_SEGMENTS, RATE, SEGMENT_SAMPLES
+from webhook.mixer.sample_grid import AFTER_END, MAX_SEGMENTS, SEGMENT_RATE, SEGMENT_SAMPLES
 
 _SAMPLE_BYTES = 4  # two channels of 16 bits
 _SEGMENT_BYTES = SEGMENT_SAMPLES * _SAMPLE_BYTES
 # 10 ms of silence, since browsers decode no empty file.
-_AFTER_END = bytes(RATE // 100 * _SAMPLE_BYTES)
+_AFTER_END = bytes(SEGMENT_RATE // 100 * _SAMPLE_BYTES)
 # By default FFmpeg leaves 8 kB in a file for tags that may be added later.
 _NO_PADDING = {"metadata_header_padding": "0"}
 # Callbacks have priority.
@@ -105,7 +105,7 @@ def _segments(source: Path) -> Iterator[bytes]:
             raise ValueError("a codec that FFmpeg does not have")
         is_mono = stream.codec_context.layout.nb_channels == 1
         # mono is doubled below, since FFmpeg would make it 3 dB quieter as stereo
-        resampler = av.AudioResampler("s16", "mono" if is_mono else "stereo", RATE)
+        resampler = av.AudioResampler("s16", "mono" if is_mono else "stereo", SEGMENT_RATE)
         for part in _parts(container, resampler):
             data = bytes(part.planes[0])[: part.samples * (2 if is_mono else 4)]
             samples += _doubled(data) if is_mono else data
@@ -143,9 +143,9 @@ def _write(samples: bytes, folder: Path, name: str) -> int:
     part, path = folder / "part", folder / name
     try:
         with av.open(str(part), "w", format="flac", container_options=_NO_PADDING) as container:
-            stream = container.add_stream("flac", rate=RATE, layout="stereo", format="s16")
+            stream = container.add_stream("flac", rate=SEGMENT_RATE, layout="stereo", format="s16")
             frame = av.AudioFrame("s16", "stereo", len(samples) // _SAMPLE_BYTES)
-            frame.sample_rate = RATE
+            frame.sample_rate = SEGMENT_RATE
             frame.planes[0].update(samples.ljust(frame.planes[0].buffer_size, b"\0"))
             container.mux(stream.encode(frame))
             container.mux(stream.encode(None))

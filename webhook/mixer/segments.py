@@ -34,7 +34,7 @@ _MOST_UNDER_WAY = 256
 # The most stems of one user: a song has no more.
 _MOST_OF_USER = 64
 # How long a request waits for its segment; after that its client asks again.
-PATIENCE_S = 20.0
+SEGMENT_PATIENCE_S = 20.0
 _BUSY_AGAIN_S = 2
 # A stem that could not be cut is tried again after this time.
 _FAILED_AGAIN_S = 10
@@ -122,7 +122,7 @@ class Segments:
         """
         stem = self._stem(sent, user_id)
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(SEGMENT_PATIENCE_S):
                 return await stem.wait_for(number)
         except TimeoutError:
             raise TryLater(_BUSY_AGAIN_S, "the segment is being made") from None

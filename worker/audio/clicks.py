@@ -9,7 +9,7 @@ import numpy as np
 from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.errors import StemdropError
-from worker.audio.blocks import BLOCK, RATE, Block
+from worker.audio.blocks import BLOCK, MIX_RATE, Block
 
 # Clicks of a count-in: two bars of four beats.
 _COUNTED = 8
@@ -44,9 +44,9 @@ class Clicks:
         if facts is None or not facts.bpm or facts.beat_s is None:
             raise NoTempo("the song's tempo is not known")
         # in samples of the remix, at its speed
-        period = 60 / facts.bpm * 100 / recipe.speed * RATE
-        beat = facts.beat_s * 100 / recipe.speed * RATE % period
-        if period - beat < _NEARLY_S * RATE:
+        period = 60 / facts.bpm * 100 / recipe.speed * MIX_RATE
+        beat = facts.beat_s * 100 / recipe.speed * MIX_RATE % period
+        if period - beat < _NEARLY_S * MIX_RATE:
             beat -= period
         if not recipe.has_count_in:
             return cls(0, beat, period, None)
@@ -77,7 +77,7 @@ class Clicks:
 
 
 def _click() -> Block:
-    time = np.arange(int(_CLICK_S * RATE)) / RATE
+    time = np.arange(int(_CLICK_S * MIX_RATE)) / MIX_RATE
     rise = np.minimum(time / 0.0005, 1)
     fall = np.exp(-time / 0.012) * (1 - time / _CLICK_S)
     return (_CLICK_LEVEL * rise * fall * np.sin(2 * np.pi * _CLICK_HZ * time)).astype(np.float32)

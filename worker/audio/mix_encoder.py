@@ -8,7 +8,7 @@ import av
 from av.audio.stream import AudioStream
 
 from stemdrop.domain.audio_types import AudioFormat
-from worker.audio.blocks import RATE, Block, as_frame
+from worker.audio.blocks import MIX_RATE, Block, as_frame
 from worker.audio.limiter import limit
 
 
@@ -35,7 +35,7 @@ def encode_mix(blocks: Iterator[Block], target: Path, audio_format: AudioFormat)
     """Limit and write the blocks; returns their length in seconds, which an MP3's header states exactly."""
     encoding, written = _ENCODINGS[audio_format], 0
     with av.open(str(target), "w", format=audio_format.value) as file:
-        stream = file.add_stream(encoding.codec, rate=RATE, layout="stereo", options=encoding.options)
+        stream = file.add_stream(encoding.codec, rate=MIX_RATE, layout="stereo", options=encoding.options)
         assert isinstance(stream, AudioStream)  # noqa: S101 - both codecs are for audio
         stream.codec_context.format = encoding.sample_format
         if encoding.bits_per_s:
@@ -44,4 +44,4 @@ def encode_mix(blocks: Iterator[Block], target: Path, audio_format: AudioFormat)
             file.mux(stream.encode(as_frame(block, written)))
             written += block.shape[1]
         file.mux(stream.encode(None))
-    return written / RATE
+    return written / MIX_RATE

@@ -23,19 +23,19 @@ from worker.cancellable_thread import raise_if_cancelled
 
 Values = npt.NDArray[Any]
 
-RATE = 24_000
-_BLOCK = 2 * RATE
+METER_RATE = 24_000
+_BLOCK = 2 * METER_RATE
 # So many samples of a file are resampled together.
 _MANY = 1 << 13
 # FFmpeg's mono is the sum of the channels, 3 dB weaker; this factor makes it their mean.
 _MEAN_OF_MIX = np.float32(0.5**0.5)
 # Levels and onsets per second.
 FRAME_RATE = 100
-_FRAME = RATE // FRAME_RATE
+_FRAME = METER_RATE // FRAME_RATE
 # ITU-R BS.1770-5 measures blocks of 400 ms that overlap by 75 %: four of these frames.
-_LOUDNESS_FRAME = RATE // 10
+_LOUDNESS_FRAME = METER_RATE // 10
 # Semitones are 6 % apart, so that bins of 2.5 Hz separate them from 50 Hz on.
-_PITCH_RATE = RATE // 2
+_PITCH_RATE = METER_RATE // 2
 _PITCH_FRAME = _PITCH_RATE * 2 // 5
 _PITCHES_HZ = (55, 1800)
 # Pitches are counted in tenths of a semitone, to find how the song is tuned.
@@ -78,11 +78,11 @@ def measure_sound(path: Path, audio_format: AudioFormat) -> Sound | None:
                 while (block := samples.take(_BLOCK, partial=frame is None)) is not None:
                     meter.add(block, _ALL)
                     decoded += block.shape[1]
-                if decoded > MAX_AUDIO_S * RATE:
+                if decoded > MAX_AUDIO_S * METER_RATE:
                     return None
     except (av.error.FFmpegError, ValueError, IndexError):
         return None
-    return meter.sound(decoded / RATE) if decoded else None
+    return meter.sound(decoded / METER_RATE) if decoded else None
 
 
 def measure_parts(
@@ -96,7 +96,7 @@ def measure_parts(
             for part in parts:
                 samples = channels if part.measures & _OF_CHANNELS else mixed
                 container.seek(round(part.start_s * av.time_base))
-                left, decoded_s = round(part.length_s * RATE), 0.0
+                left, decoded_s = round(part.length_s * METER_RATE), 0.0
                 for frame in islice(container.decode(audio=0), _INCOMPLETE, None):
                     raise_if_cancelled()
                     samples.add(frame)
@@ -117,7 +117,7 @@ def measure_parts(
 
 
 class _Samples:
-    """A queue of decoded samples at `RATE`: channels × samples, or 1 × samples, the mean, if `is_mixed`.
+    """A queue of samples at `METER_RATE`: channels × samples, or their mean, 1 × samples, if `is_mixed`.
 
     Many frames are resampled at once, because that is quicker.
     """
@@ -125,7 +125,7 @@ class _Samples:
     def __init__(self, container: InputContainer, *, is_mixed: bool) -> None:
         has_one = is_mono(container)
         self._scale = _MEAN_OF_MIX if is_mixed and not has_one else 1
-        self._resampler = av.AudioResampler("fltp", "mono" if is_mixed or has_one else "stereo", RATE)
+        self._resampler = av.AudioResampler("fltp", "mono" if is_mixed or has_one else "stereo", METER_RATE)
         self._decoded, self._resampled = av.AudioFifo(), av.AudioFifo()
 
     def add(self, frame: av.AudioFrame | None) -> None:
@@ -176,17 +176,17 @@ class _Meter:
         if LEVELS in measures:
             self._levels.append(np.abs(samples).max(axis=0).reshape(-1, _FRAME).max(axis=1))
         # one second at a time fits into the processor's cache
-        for at in range(0, mono.size, RATE):
+        for at in range(0, mono.size, METER_RATE):
             if ENERGIES in measures:
-                self._energies.append(_k_weighted(samples[:, at : at + RATE]))
+                self._energies.append(_k_weighted(samples[:, at : at + METER_RATE]))
             if ONSETS in measures:
-                self._onsets.append(self._rises(mono[at : at + RATE]))
+                self._onsets.append(self._rises(mono[at : at + METER_RATE]))
         if PITCHES in measures:
             self._pitches.append(_pitches(mono))
 
     def sound(self, duration_s: float) -> Sound:
         nothing = [np.zeros(0, np.float32)]
-        levels = np.concatenate(self._levels or nothing)[: -(-round(duration_s * RATE) // _FRAME)]
+        levels = np.concatenate(self._levels or nothing)[: -(-round(duration_s * METER_RATE) // _FRAME)]
         return Sound(
             duration_s,
             _encode(levels) if levels.size else "",
@@ -225,7 +225,7 @@ def _k_weighted(samples: Values) -> Values:
 
 def _k_weights() -> Values:
     """Return the power response of BS.1770-5's two filters, which it defines at 48 kHz, for each bin."""
-    delay = np.exp(-2j * np.pi * np.fft.rfftfreq(_LOUDNESS_FRAME, 1 / RATE) / 48_000)
+    delay = np.exp(-2j * np.pi * np.fft.rfftfreq(_LOUDNESS_FRAME, 1 / METER_RATE) / 48_000)
     shelf = (1.53512485958697 - 2.69169618940638 * delay + 1.19839281085285 * delay**2) / (
         1 - 1.69065929318241 * delay + 0.73248077421585 * delay**2
     )

@@ -10,7 +10,7 @@ import numpy as np
 from av.container import InputContainer
 
 from stemdrop.domain.recipes import OFF_DB
-from worker.audio.blocks import BLOCK, RATE, Block
+from worker.audio.blocks import BLOCK, MIX_RATE, Block
 from worker.audio.formats import MAX_AUDIO_S, NotAudio, is_mono, open_audio
 from worker.audio.mix_input import MixInput
 from worker.cancellable_thread import raise_if_cancelled
@@ -33,11 +33,11 @@ def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) 
             block = np.zeros((2, BLOCK), np.float32)
             added = max([stem.add_to(block) for stem in stems], default=0)
             mixed += added
-            if mixed > MAX_AUDIO_S * RATE:
+            if mixed > MAX_AUDIO_S * MIX_RATE:
                 raise NotAudio(f"it is longer than {MAX_AUDIO_S} s")
             if added:
                 yield block[:, :added]
-            on_progress(min(mixed / RATE / longest_s, 1) if longest_s else 0)
+            on_progress(min(mixed / MIX_RATE / longest_s, 1) if longest_s else 0)
             if added < BLOCK:
                 return
 
@@ -82,7 +82,7 @@ class _Stem:
 
 def _decode(container: InputContainer) -> Iterator[Block]:
     # FFmpeg would convert mono to stereo with 3 dB less in each channel
-    resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", RATE)
+    resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", MIX_RATE)
     for frame in chain(container.decode(audio=0), [None]):
         for part in resampler.resample(frame):
             yield part.to_ndarray()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from python_stretch.Signalsmith import Stretch
 
-from worker.audio.blocks import RATE, Block
+from worker.audio.blocks import MIX_RATE, Block
 from worker.cancellable_thread import raise_if_cancelled
 
 # Lengths in the input. Each is rounded to a multiple of `speed` samples, so that it becomes a whole number of
@@ -30,11 +30,11 @@ _HOP = _WINDOW // 4
 def stretch(blocks: Iterator[Block], speed: int, semitones: int) -> Iterator[Block]:
     """Yield the song at `speed` percent and `semitones` higher: exactly 100 / `speed` times its length."""
     tool = Stretch(0)
-    tool.preset(2, RATE)
+    tool.preset(2, MIX_RATE)
     tool.setTimeFactor(speed / 100)
-    tool.setTransposeSemitones(semitones, _TONALITY_HZ / RATE)
+    tool.setTransposeSemitones(semitones, _TONALITY_HZ / MIX_RATE)
     segment, overlap, margin = (
-        round(seconds * RATE / speed) for seconds in (_SEGMENT_S, _OVERLAP_S, _MARGIN_S)
+        round(seconds * MIX_RATE / speed) for seconds in (_SEGMENT_S, _OVERLAP_S, _MARGIN_S)
     )
     waiting, before, last = np.zeros((2, 0), np.float32), 0, np.zeros((2, 0), np.float32)
     for block in blocks:

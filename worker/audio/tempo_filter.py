@@ -12,7 +12,7 @@ import av.error
 import numpy as np
 from av.filter import Graph
 
-from worker.audio.blocks import RATE, Block, as_frame
+from worker.audio.blocks import MIX_RATE, Block, as_frame
 
 # The slowest tempo that one `atempo` filter makes well.
 _SLOWEST = 0.5
@@ -43,20 +43,20 @@ def _graph(tempo: float, pitch: float) -> tuple[Graph, int]:
     The second value is the number of input samples by which their output is early.
     """
     graph = Graph()
-    rate = round(RATE * pitch)
-    nodes = [graph.add_abuffer(None, RATE, "fltp", "stereo", None, None, Fraction(1, RATE))]
-    if rate != RATE:
-        nodes += [graph.add("asetrate", str(rate)), graph.add("aresample", str(RATE))]
-    tempo *= RATE / rate
+    rate = round(MIX_RATE * pitch)
+    nodes = [graph.add_abuffer(None, MIX_RATE, "fltp", "stereo", None, None, Fraction(1, MIX_RATE))]
+    if rate != MIX_RATE:
+        nodes += [graph.add("asetrate", str(rate)), graph.add("aresample", str(MIX_RATE))]
+    tempo *= MIX_RATE / rate
     early_s = _EARLY_S * pitch
     if tempo < _SLOWEST:
         nodes.append(graph.add("atempo", str(_SLOWEST)))
         tempo /= _SLOWEST
         early_s += early_s * _SLOWEST
-    nodes += [graph.add("atempo", f"{tempo:.9f}"), graph.add("aformat", f"fltp:{RATE}:stereo")]
+    nodes += [graph.add("atempo", f"{tempo:.9f}"), graph.add("aformat", f"fltp:{MIX_RATE}:stereo")]
     nodes.append(graph.add("abuffersink"))
     graph.link_nodes(*nodes).configure()
-    return graph, round(early_s * RATE)
+    return graph, round(early_s * MIX_RATE)
 
 
 def _ready(graph: Graph) -> Iterator[Block]:

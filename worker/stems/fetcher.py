@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
 # A thread writes so many bytes at once.
-CHUNK_BYTES = 256 * 1024
-CONNECT_TIMEOUT_S = 15
+STEM_CHUNK_BYTES = 256 * 1024
+STEM_CONNECT_TIMEOUT_S = 15
 # A download slower than 10 kB/s for a minute is given up: the largest stem would take an hour and a half.
 PORTION_TIMEOUT_S = 60
 PORTION_BYTES = 600_000
@@ -142,7 +142,7 @@ class StemFetcher:
                     "Accept-Encoding": "identity",
                     "User-Agent": "stemdrop",
                 },
-                extensions={"timeout": {"connect": CONNECT_TIMEOUT_S}},
+                extensions={"timeout": {"connect": STEM_CONNECT_TIMEOUT_S}},
             ) as response:
                 headers = httpx.Headers(response.headers)
                 if response.status in _REDIRECTS and "location" in headers:
@@ -178,7 +178,7 @@ class StemFetcher:
                 if size - extended_at >= PORTION_BYTES:
                     extended_at = size
                     deadline.reschedule(asyncio.get_running_loop().time() + PORTION_TIMEOUT_S)
-                if size - written >= CHUNK_BYTES:
+                if size - written >= STEM_CHUNK_BYTES:
                     written = size
                     await anyio.to_thread.run_sync(file.writelines, chunks)
                     chunks = []

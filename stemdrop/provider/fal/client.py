@@ -30,7 +30,7 @@ from stemdrop.provider.fal.signatures import WebhookKeys
 from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
     CREATE_TIMEOUT,
-    Answer,
+    HttpAnswer,
     HttpCalls,
     retry_after_s,
 )
@@ -126,12 +126,12 @@ class FalClient:
         return await self._send(call, partial(self._accepted, read), method, url, **request)
 
     async def _send(
-        self, call: str, read: Callable[[Answer], _T], method: str, url: str, **request: Any
+        self, call: str, read: Callable[[HttpAnswer], _T], method: str, url: str, **request: Any
     ) -> _T:
         headers = {"Authorization": f"Key {self._key.get_secret_value()}"} | request.pop("headers", {})
         return await self._calls.ask(call, read, method, url, headers=headers, **request)
 
-    def _accepted(self, read: Callable[[object], _T], answer: Answer) -> _T:
+    def _accepted(self, read: Callable[[object], _T], answer: HttpAnswer) -> _T:
         if answer.status >= 300:
             raise self._failure(answer)
         try:
@@ -139,7 +139,7 @@ class FalClient:
         except BadContract as error:
             raise AnswerLost(f"an answer of fal is not what it documents: {error}") from error
 
-    def _result(self, answer: Answer, *, has_failed: bool) -> Result:
+    def _result(self, answer: HttpAnswer, *, has_failed: bool) -> Result:
         if answer.status < 300:
             return self._accepted(read_output, answer)
         failed = read_failure(answer.status, _body(answer), has_failed=has_failed)
@@ -147,7 +147,7 @@ class FalClient:
             raise self._failure(answer)
         return failed
 
-    def _failure(self, answer: Answer) -> SeparationError:
+    def _failure(self, answer: HttpAnswer) -> SeparationError:
         """Return the exception for a refused or failed call."""
         body = _body(answer)
         if not isinstance(body, dict) or (code := refusal(answer.status, body)) is None:
@@ -159,7 +159,7 @@ class FalClient:
         return Refused(code, why or "no explanation", retry_after_s(answer.headers))
 
 
-def _body(answer: Answer) -> object:
+def _body(answer: HttpAnswer) -> object:
     try:
         return parse_json(answer.body)
     except BadContract:

@@ -17,7 +17,7 @@ from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
     CREATE_TIMEOUT,
     UPLOAD_TIMEOUT,
-    Answer,
+    HttpAnswer,
     HttpCalls,
     of_length,
 )
@@ -109,7 +109,7 @@ class LalalClient:
         url = f"{self._api_url}/{path}/"
         return await self._calls.ask(call, self._data, "POST", url, headers=headers, **request)
 
-    def _data(self, answer: Answer) -> object:
+    def _data(self, answer: HttpAnswer) -> object:
         """Return the JSON of a successful answer; an error's code decides whether it is a refusal."""
         failure = self._calls.of_status(answer.status, answer.headers)
         try:

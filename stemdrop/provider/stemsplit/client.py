@@ -18,7 +18,7 @@ from stemdrop.provider.capabilities import CAPABILITIES
 from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
     CREATE_TIMEOUT,
-    Answer,
+    HttpAnswer,
     HttpCalls,
     retry_after_s,
 )
@@ -140,7 +140,7 @@ class StemSplitClient:
             call, read, method, url, headers=headers, **{"timeout": ASK_TIMEOUT, **request}
         )
 
-    def _created(self, answer: Answer) -> str:
+    def _created(self, answer: HttpAnswer) -> str:
         """Return the task id; for a key that was used before (409) that of its job, empty if not named."""
         if answer.status == 409:
             try:
@@ -149,7 +149,7 @@ class StemSplitClient:
                 return ""
         return read_task_id(self._body(answer))
 
-    def _body(self, answer: Answer) -> object:
+    def _body(self, answer: HttpAnswer) -> object:
         try:
             body = parse_json(answer.body)
         except BadContract:

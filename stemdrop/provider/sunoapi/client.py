@@ -21,7 +21,7 @@ from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
     CREATE_TIMEOUT,
     UPLOAD_TIMEOUT,
-    Answer,
+    HttpAnswer,
     HttpCalls,
     of_length,
     retry_after_s,
@@ -159,7 +159,7 @@ class SeparationClient:
     def _headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key.get_secret_value()}"}
 
-    def _data(self, answer: Answer) -> Any:
+    def _data(self, answer: HttpAnswer) -> Any:
         """Return `data` if the body's code is 200. Without a code, 4xx is a refusal, 5xx unknown."""
         try:
             read = json.loads(answer.body)

@@ -21,7 +21,7 @@ from stemdrop.chat.remix_rendering import (
 from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language, load_translations
 from stemdrop.domain.jobs import Job
-from stemdrop.domain.mixing_desk import INSTRUMENTS, Draft, Level, stem_word
+from stemdrop.domain.mixing_desk import INSTRUMENT_KEYS, Draft, Level, stem_word
 from stemdrop.domain.recipes import OFF_DB, QUIET_DB, Recipe, only
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
@@ -171,7 +171,7 @@ def test_each_stem_is_on_one_page() -> None:
 @in_every_language
 def test_twelve_stems_fit_in_every_language(translate: Language) -> None:
     recipe = Recipe((("bass", OFF_DB), ("drums", QUIET_DB)), 125, -6, has_count_in=True, has_metronome=True)
-    for mine in INSTRUMENTS:
+    for mine in INSTRUMENT_KEYS:
         shown = replace(desk(*TWELVE, recipe=recipe), my_instrument=mine)
         for text, keyboard in pages(shown, translate):
             assert utf16_length(text) <= 700

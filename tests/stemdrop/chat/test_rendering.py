@@ -240,10 +240,8 @@ def test_a_job_in_delivery_has_no_buttons(translate: Language) -> None:
 @in_every_language
 def test_every_state_has_its_own_text(translate: Language) -> None:
     facts = Details(delivered=2, elapsed_s=WORTH_TELLING_S)
-    translations = {
-        render(make_job(state=state, failure=Failure("500")), translate, facts)[0] for state in JobState
-    }
-    assert len(translations) == len(JobState)
+    texts = {render(make_job(state=state, failure=Failure("500")), translate, facts)[0] for state in JobState}
+    assert len(texts) == len(JobState)
 
 
 def test_an_acceptance_within_seconds_changes_nothing_in_the_message() -> None:

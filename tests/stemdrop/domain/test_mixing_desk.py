@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stemdrop.domain.mixing_desk import (
-    INSTRUMENTS,
+    INSTRUMENT_KEYS,
     SPEEDS,
     Draft,
     Level,
@@ -115,7 +115,7 @@ def test_presets_do_what_they_say() -> None:
 
 def test_the_rest_of_a_song_is_no_instrument() -> None:
     assert [instrument_of(Stem("bass", "", is_rest=rest)) for rest in (False, True)] == ["bass", ""]
-    assert instrument_of(Stem("electric_guitar", "")) in INSTRUMENTS
+    assert instrument_of(Stem("electric_guitar", "")) in INSTRUMENT_KEYS
 
 
 def test_a_stem_is_found_by_its_word() -> None:

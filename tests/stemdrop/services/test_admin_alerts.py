@@ -105,7 +105,7 @@ async def test_an_alert_that_reached_no_admin_is_sent_again(product: Product, al
     assert told(product) == [[]] * 3
     for _ in range(2):
         await alerts.failed("401")
-    assert [len(translations) for translations in told(product)] == [1, 1, 1]
+    assert [len(texts) for texts in told(product)] == [1, 1, 1]
 
 
 async def test_an_admin_who_never_wrote_does_not_stop_alerts_to_others(
@@ -127,7 +127,7 @@ async def test_an_alert_is_repeated_after_a_day(product: Product, alerts: AdminA
     assert 23 * 3600 < await product.redis.ttl(waits) <= 24 * 3600
     await product.redis.delete(waits)  # as Redis does when the time is over
     await alerts.failed("401")
-    assert [len(translations) for translations in told(product)] == [2, 2, 2]
+    assert [len(texts) for texts in told(product)] == [2, 2, 2]
 
 
 async def test_other_codes_do_not_alert_admins(product: Product, alerts: AdminAlerts) -> None:

@@ -8,7 +8,7 @@ from sandbox.telegram.chats import Message
 from stemdrop.domain.jobs import JobState
 from stemdrop.provider.lalal.client import LalalClient
 from stemdrop.provider.registry import Providers
-from worker.recovery import PROGRESS_EVERY_S
+from worker.recovery import BATCH_POLL_EVERY_S
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def test_the_progress_of_a_task_that_is_only_polled(product: Product, sent
         client = LalalClient(http, "https://lalal.example", "key")
         recovery.polling.providers = Providers({"lalal": client}, ["lalal"], "sunoapi")
         for _ in range(6):
-            product.clock.advance(PROGRESS_EVERY_S + 1)
+            product.clock.advance(BATCH_POLL_EVERY_S + 1)
             await recovery.run()
             current = await product.job(job.id)
             shown.append(current.progress)

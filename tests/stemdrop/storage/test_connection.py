@@ -26,7 +26,7 @@ async def test_a_frozen_redis_ends_commands_and_scripts_in_time(
             assert pid
             os.kill(pid, signal.SIGSTOP)
             try:
-                monkeypatch.setattr(connection, "COMMAND_TIMEOUT_S", 0.1)
+                monkeypatch.setattr(connection, "REDIS_COMMAND_TIMEOUT_S", 0.1)
                 with pytest.raises(StoreUnavailable):
                     await redis.get("a")
                 # all of them at the same time, and not one trip after the other

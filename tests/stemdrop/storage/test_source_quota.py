@@ -11,7 +11,7 @@ from stemdrop.domain.jobs import Job
 from stemdrop.errors import ExpiredLink, TooOften
 from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.source_quota import BURST, MOST_BYTES, MOST_FETCHES, PER_S, SourceQuota
+from stemdrop.storage.source_quota import BURST, MOST_FETCHES, MOST_SOURCE_SIZES, PER_S, SourceQuota
 
 SIZE = 20 * 1024 * 1024
 
@@ -54,7 +54,7 @@ async def test_the_number_of_fetches_is_limited(
 async def test_the_bytes_of_all_fetches_are_limited(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
-    assert await used_up(store, source_quota, job, clock, SIZE) == MOST_BYTES
+    assert await used_up(store, source_quota, job, clock, SIZE) == MOST_SOURCE_SIZES
     with pytest.raises(ExpiredLink):
         await source_quota.count(job.id, 1, SIZE)
     await source_quota.count(job.id, 0, SIZE)

@@ -229,7 +229,7 @@ async def test_segments_that_are_waited_for_leave_room_for_callbacks(
 ) -> None:
     """A user may wait for some at once, and all users together for half of what a webhook handles."""
     assert SEGMENTS_IN_PROGRESS <= MAX_REQUESTS / 2
-    monkeypatch.setattr(segments, "PATIENCE_S", 3600)
+    monkeypatch.setattr(segments, "SEGMENT_PATIENCE_S", 3600)
     mixer.product.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="getFile", times=None)
     token = await mixer.token(job, alice)
     asked = [asyncio.create_task(mixer.segment(token, 0, 0)) for _ in range(SEGMENTS_AT_ONCE + 9)]
@@ -241,7 +241,7 @@ async def test_segments_that_are_waited_for_leave_room_for_callbacks(
         (429, "slow_down", "1"): 9,
         (503, "busy", "1"): SEGMENTS_AT_ONCE,
     }
-    monkeypatch.setattr(segments, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(segments, "SEGMENT_PATIENCE_S", 0.1)
     mixer.product.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="getFile", times=None)
     answer = await mixer.segment(token, 1, 0)
     assert (*refusal(answer), answer.headers["retry-after"]) == (503, "busy", "2")

@@ -185,12 +185,12 @@ async def test_the_oldest_stems_make_room_for_new_ones(
     assert (await mixer.segment(token, 0, 2)).status_code == 200
     await until(lambda: not mixer.segments._making)
     first = [path.stat().st_size for path in stored(mixer)]
-    monkeypatch.setattr(segment_folder, "MOST_BYTES", sum(first) + 1000)
+    monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", sum(first) + 1000)
     assert (await mixer.segment(token, 1, 0)).status_code == 200
     await until(lambda: len(stored(mixer)) == 2)
     assert (await mixer.segment(token, 0, 0)).status_code == 200  # made again
     await until(lambda: not mixer.segments._making)
-    monkeypatch.setattr(segment_folder, "MOST_BYTES", 1000)
+    monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", 1000)
     mixer.product.clock.advance(LIFETIME_S + 1)
     await mixer.segments.remove_old()
     token = await mixer.token(job, alice)
@@ -266,7 +266,7 @@ async def test_one_user_does_not_take_all_places_of_stems_that_are_cut(
     mixer: Mixer, job: Job, alice: User, mei: User, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(segments, "_MOST_OF_USER", 1)
-    monkeypatch.setattr(segments, "PATIENCE_S", 0.1)
+    monkeypatch.setattr(segments, "SEGMENT_PATIENCE_S", 0.1)
     mixer.product.telegram.faults.add(FaultKind.SLOW_ANSWER, method="getFile", times=None, delay_s=30)
     token = await mixer.token(job, alice)
     links = mixer.product.links

@@ -16,13 +16,13 @@ import worker.stems.fetcher
 from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
 from worker.stems.address_rules import AddressRules
 from worker.stems.fetcher import (
-    CHUNK_BYTES,
     MAX_REDIRECTS,
     MAX_SLOW_TRIES,
     MAX_TINY_CHUNKS,
     PAUSES_S,
     PORTION_BYTES,
     PORTION_TIMEOUT_S,
+    STEM_CHUNK_BYTES,
     TINY_CHUNK_BYTES,
     StemFetcher,
 )
@@ -256,7 +256,7 @@ async def test_a_slow_server_is_tried_twice(
 
 
 @pytest.mark.parametrize(
-    ("portion_bytes", "arrives"), [(PORTION_BYTES + CHUNK_BYTES, True), (100_000, False)]
+    ("portion_bytes", "arrives"), [(PORTION_BYTES + STEM_CHUNK_BYTES, True), (100_000, False)]
 )
 async def test_the_deadline_moves_with_each_portion(
     target: Path, monkeypatch: pytest.MonkeyPatch, portion_bytes: int, arrives: bool
@@ -268,7 +268,7 @@ async def test_the_deadline_moves_with_each_portion(
         writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {count * portion_bytes}\r\n\r\n".encode())
         for number in range(1, count):
             writer.write(bytes(portion_bytes))
-            written = number * portion_bytes - CHUNK_BYTES  # at least
+            written = number * portion_bytes - STEM_CHUNK_BYTES  # at least
             await until(lambda written=written: len(read(target)) >= written)
             waits.pass_by(0.7 * PORTION_TIMEOUT_S)
         if not arrives:
