@@ -6,10 +6,10 @@ The forms are those of fal.ai/docs ('Asynchronous Inference', 'Webhooks') and of
 import base64
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
+from stemdrop.provider.answer_fields import printable_id, read_mapping
 from stemdrop.provider.answer_shape import shape_of
 from stemdrop.provider.fal.codes import error_types, task_failure
 from stemdrop.provider.stem_urls import stem_url
@@ -17,7 +17,6 @@ from stemdrop.provider.upload_urls import upload_url
 
 # The fields of the model's output, which are our keys, in the order in which stems are delivered.
 STEMS = ("vocals", "drums", "bass", "guitar", "piano", "other")
-MAX_ID = 128
 _KEY_BYTES = 32
 _STATUS = re.compile(r"\bstatus code: (\d{3})\b", re.ASCII)
 # HTTP statuses about the call that asks for a result, not about the request that made the result.
@@ -34,15 +33,14 @@ class QueueStatus:
 
 def read_request_id(body: object) -> str:
     """Return the id of a request. Raises `BadContract`."""
-    value = _object(body).get("request_id")
-    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()):
+    if not (value := printable_id(read_mapping(body).get("request_id"))):
         raise BadContract("request_id is missing")
     return value
 
 
 def read_status(body: object) -> QueueStatus:
     """Read the answer to a status call. A failed request also counts as completed, and names its error."""
-    fields = _object(body)
+    fields = read_mapping(body)
     status = fields.get("status")
     if status not in ("IN_QUEUE", "IN_PROGRESS", "COMPLETED"):
         raise BadContract(f"unknown status {str(status)[:40]!r}")
@@ -52,7 +50,7 @@ def read_status(body: object) -> QueueStatus:
 
 def read_output(output: object) -> Result:
     """Read the output of the model: an object of files, with null for stems that were not made."""
-    fields = _object(output)
+    fields = read_mapping(output)
     urls = ((key, stem_url(_url(fields.get(key)))) for key in STEMS)
     stems = tuple(Stem(key, url) for key, url in urls if url)
     return Result(200, stems, "" if stems else shape_of(fields))
@@ -69,7 +67,7 @@ def read_webhook(body: object) -> tuple[str, Result | None]:
 
     fal leaves out an output that it cannot send, and adds a `payload_error`.
     """
-    fields = _object(body)
+    fields = read_mapping(body)
     request_id, payload = read_request_id(fields), fields.get("payload")
     match fields.get("status"):
         case "OK":
@@ -82,7 +80,7 @@ def read_webhook(body: object) -> tuple[str, Result | None]:
 
 def read_upload(body: object, api_url: str) -> tuple[str, str]:
     """Return the signed URL for an upload, and the URL of the uploaded file. Raises `BadContract`."""
-    fields = _object(body)
+    fields = read_mapping(body)
     to, url = upload_url(fields.get("upload_url"), api_url), stem_url(fields.get("file_url"))
     if not to or not url:
         raise BadContract("upload_url or file_url is missing")
@@ -91,7 +89,7 @@ def read_upload(body: object, api_url: str) -> tuple[str, str]:
 
 def read_keys(body: object) -> list[bytes]:
     """Return the ED25519 keys of a JSON Web Key Set. Raises `BadContract` if there is none."""
-    listed = _object(body).get("keys")
+    listed = read_mapping(body).get("keys")
     keys = [it for it in listed if isinstance(it, dict)] if isinstance(listed, list) else []
     found = [_key(it.get("x")) for it in keys if (it.get("kty"), it.get("crv")) == ("OKP", "Ed25519")]
     if not (known := [key for key in found if len(key) == _KEY_BYTES]):
@@ -108,9 +106,3 @@ def _key(value: object) -> bytes:
 
 def _url(file: object) -> object:
     return file.get("url") if isinstance(file, dict) else file
-
-
-def _object(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadContract("the answer is not an object")
-    return value

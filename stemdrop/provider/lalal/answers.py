@@ -4,12 +4,12 @@ from typing import Any
 
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract, Refused
+from stemdrop.provider.answer_fields import printable_id, read_mapping, read_number
 from stemdrop.provider.answer_shape import shape_of
 from stemdrop.provider.interface import Report
 from stemdrop.provider.lalal.codes import FAILED, NO_SOURCE, failure_code, is_source_gone
 from stemdrop.provider.stem_urls import stem_url
 
-MAX_ID = 128
 # More than any answer has: nine stems and the rest.
 MAX_TRACKS = 64
 
@@ -30,29 +30,24 @@ _RESTS = {"no_vocals": "instrumental", "no_multistem": "other"}
 
 def read_id(data: object, name: str) -> str:
     """Return the id in a field of an answer."""
-    value = _mapping(data, "the answer").get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID or not value.isprintable():
+    if not (value := printable_id(read_mapping(data).get(name))):
         raise BadContract(f"{name} is missing")
     return value
 
 
 def read_minutes(data: object) -> float:
     """Return the balance of the account in minutes of audio."""
-    value = _mapping(data, "the answer").get("minutes_left")
-    # JSON as Python reads it may hold NaN and Infinity
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e15:
-        raise BadContract("minutes_left is no number")
-    return value
+    return read_number(read_mapping(data).get("minutes_left"), "minutes_left")
 
 
 def read_tasks(data: object) -> dict[str, object]:
     """Return the entries of an answer to a check by task id."""
-    return _mapping(_mapping(data, "the answer").get("result"), "result")
+    return read_mapping(read_mapping(data).get("result"), "result")
 
 
 def read_report(entry: object) -> Report:
     """Read the state of a task. Raises also `Refused` if the server could not find it out."""
-    task = _mapping(entry, "the task")
+    task = read_mapping(entry, "the task")
     match task.get("status"):
         case "progress":
             return Report(progress=_percent(task.get("progress")))
@@ -120,9 +115,3 @@ def _stem(track: object, duration_s: float) -> Stem | None:
 def _seconds(value: object) -> float:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and isinstance(value, int | float) and 0 < value < 86_400 else 0.0
-
-
-def _mapping(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadContract(f"{what} is not an object")
-    return value

@@ -5,6 +5,7 @@ from typing import Any
 
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
+from stemdrop.provider.answer_fields import printable_id, read_mapping, read_number
 from stemdrop.provider.answer_shape import shape_of
 from stemdrop.provider.interface import Report
 from stemdrop.provider.stem_urls import stem_url
@@ -13,14 +14,13 @@ from stemdrop.provider.upload_urls import upload_url
 
 # The keys of its outputs, which are also our keys, in the order in which stems are delivered.
 STEMS = ("vocals", "instrumental", "drums", "bass", "guitar", "piano", "other")
-MAX_TASK_ID = 128
 _ID_NAMES = ("id", "jobId", "existingJobId")
 _EVENTS = {"job.completed": "COMPLETED", "job.failed": "FAILED"}
 
 
 def read_job(body: object) -> Report:
     """Read the answer about a job. Raises `BadContract`."""
-    job = _mapping(body, "the job")
+    job = read_mapping(body, "the job")
     if job.get("status") in ("PENDING", "PROCESSING"):
         return Report(progress=_progress(job.get("progress")))
     return Report(_result(job, job.get("status")))
@@ -28,8 +28,8 @@ def read_job(body: object) -> Report:
 
 def read_callback(body: object) -> tuple[str, Result]:
     """Read the body of a callback into task id and result. Raises `BadContract`."""
-    event = _mapping(body, "the body")
-    job = _mapping(event.get("data"), "data")
+    event = read_mapping(body, "the body")
+    job = read_mapping(event.get("data"), "data")
     task_id = read_task_id(job) or read_task_id(event)
     if not task_id:
         raise BadContract("data.jobId is missing")
@@ -40,7 +40,7 @@ def read_callback(body: object) -> tuple[str, Result]:
 def read_task_id(body: object) -> str:
     """Return the id of the job that an answer names, also in its error; empty if it names none."""
     for value in (body, body.get("error") if isinstance(body, dict) else None):
-        found = (_id(value.get(name)) for name in _ID_NAMES) if isinstance(value, dict) else ()
+        found = (printable_id(value.get(name)) for name in _ID_NAMES) if isinstance(value, dict) else ()
         if task_id := next(filter(None, found), ""):
             return task_id
     return ""
@@ -59,20 +59,20 @@ def find_job(body: object, name: str) -> str:
 
     Raises `BadContract`.
     """
-    jobs = _mapping(body, "the list").get("jobs")
+    jobs = read_mapping(body, "the list").get("jobs")
     if not isinstance(jobs, list):
         raise BadContract("jobs is no list")
     for job in jobs:
         source = job.get("input") if isinstance(job, dict) else None
         file_name = source.get("fileName") if isinstance(source, dict) else None
         if isinstance(file_name, str) and file_name.partition(".")[0] == name:
-            return _id(job.get("id"))
+            return printable_id(job.get("id"))
     return ""
 
 
 def read_upload(body: object, api_url: str) -> tuple[str, str, str]:
     """Return the URL for the upload, its key for the order, and the media type. Raises `BadContract`."""
-    answer = _mapping(body, "the upload")
+    answer = read_mapping(body, "the upload")
     url, key = upload_url(answer.get("uploadUrl"), api_url), answer.get("uploadKey")
     if not url or not isinstance(key, str) or not 0 < len(key) <= 1024:
         raise BadContract("uploadUrl or uploadKey is missing")
@@ -83,11 +83,7 @@ def read_upload(body: object, api_url: str) -> tuple[str, str, str]:
 
 def read_balance(body: object) -> float:
     """Return the balance in seconds of audio. Raises `BadContract`."""
-    seconds = _mapping(body, "the balance").get("balanceSeconds")
-    # JSON as Python reads it may hold NaN and Infinity
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not abs(seconds) < 1e15:
-        raise BadContract("balanceSeconds is no number")
-    return seconds
+    return read_number(read_mapping(body, "the balance").get("balanceSeconds"), "balanceSeconds")
 
 
 def _result(job: dict[str, Any], status: object) -> Result:
@@ -114,14 +110,3 @@ def _progress(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
         return None
     return int(value)
-
-
-def _id(value: object) -> str:
-    is_id = isinstance(value, str) and 0 < len(value) <= MAX_TASK_ID and value.isprintable()
-    return str(value) if is_id else ""
-
-
-def _mapping(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadContract(f"{what} is not an object")
-    return value

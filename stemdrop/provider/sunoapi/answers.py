@@ -12,13 +12,13 @@ from typing import Any
 
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
+from stemdrop.provider.answer_fields import printable_id, read_mapping, read_number
 from stemdrop.provider.answer_shape import MAX_DEPTH, shape_of
 from stemdrop.provider.stem_urls import is_image, stem_url
 from stemdrop.provider.sunoapi.codes import known_code, read_code
 
 # More than any song has; a body with more is an attack.
 MAX_STEMS = 64
-MAX_TASK_ID = 128
 # Far more than any answer has.
 MAX_VALUES = 10_000
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -55,10 +55,10 @@ _DOWNLOAD_NAMES = ("download_url", "file_url", "url")
 
 def read_callback(body: object, api_url: str) -> tuple[str, Result]:
     """Read the body of a callback into task id and result. Raises `BadContract`."""
-    plain = _mapping(_plain(body), "the body")
+    plain = read_mapping(_plain(body), "the body")
     code = known_code(api_url, read_code(plain.get("code")), plain.get("msg"))
     data = plain.get("data")
-    if not isinstance(data, dict | list) and not _id(data):
+    if not isinstance(data, dict | list) and not printable_id(data):
         raise BadContract("data is missing")
     task_id = _task_id(data) or _task_id(
         {name: value for name, value in plain.items() if name in _TASK_NAMES}
@@ -80,7 +80,7 @@ def read_detail(data: object, api_url: str) -> Result | None:
     A task whose callback failed (`CALLBACK_EXCEPTION`) may have succeeded: its response decides.
     """
     plain = _plain(data)
-    detail = _mapping(plain[0] if isinstance(plain, list) and plain else plain, "data")
+    detail = read_mapping(plain[0] if isinstance(plain, list) and plain else plain, "data")
     flag = next((detail[name] for name in ("success_flag", "status") if name in detail), None)
     flag = flag.strip().upper() if isinstance(flag, str) else flag
     if flag == "PENDING":
@@ -106,8 +106,8 @@ def read_task_id(data: object) -> str:
 
 def _task_id(plain: object) -> str:
     if not isinstance(plain, dict | list):
-        return _id(plain)
-    found = (_id(item.get(name)) for _, item in _objects(plain) for name in _TASK_NAMES)
+        return printable_id(plain)
+    found = (printable_id(item.get(name)) for _, item in _objects(plain) for name in _TASK_NAMES)
     return next((task_id for task_id in found if task_id), "")
 
 
@@ -122,10 +122,7 @@ def read_credits(data: object) -> float:
     """Return the balance in credits, which may be a number or text. Raises `BadContract`."""
     if isinstance(data, str) and re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", data.strip(), re.ASCII):
         return float(data)
-    # JSON as Python reads it may hold NaN and Infinity
-    if isinstance(data, bool) or not isinstance(data, int | float) or not abs(data) < 1e15:
-        raise BadContract("the credits are no number")
-    return data
+    return read_number(data, "the balance")
 
 
 def _plain(value: object, depth: int = 0, count: Iterator[int] | None = None) -> Any:
@@ -273,14 +270,3 @@ def _readable(name: str) -> str:
     name = name.encode(errors="ignore").decode()  # half a surrogate pair cannot be stored
     words = " ".join(name.replace("_", " ").split())[:40]
     return words if any(letter.isupper() for letter in words) else words.capitalize()
-
-
-def _id(value: object) -> str:
-    is_id = isinstance(value, str) and 0 < len(value) <= MAX_TASK_ID and value.isprintable()
-    return str(value) if is_id else ""
-
-
-def _mapping(value: object, what: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadContract(f"{what} is not an object")
-    return value

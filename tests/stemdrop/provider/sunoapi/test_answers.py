@@ -14,10 +14,10 @@ from stemdrop.domain.job_fields import encode
 from stemdrop.domain.jobs import Failure
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
+from stemdrop.provider.answer_fields import MAX_ID
 from stemdrop.provider.answer_shape import MAX_DEPTH
 from stemdrop.provider.sunoapi.answers import (
     MAX_STEMS,
-    MAX_TASK_ID,
     MAX_VALUES,
     read_callback,
     read_detail,
@@ -230,10 +230,7 @@ NOT_THE_CONTRACT: list[object] = [
     *({**callback(), "code": code} for code in (None, True, False, -1, 10_000, 10**400, 200.0, "", "x")),
     *({**callback(), "code": code} for code in ("20000", "²", "-1", [200], {"code": 200})),
     *({**callback(), "data": data} for data in (None, list[object](), "", 1, True)),
-    *(
-        _with_data(task_id=value)
-        for value in (None, "", 0, 17, True, [TASK], {TASK: 1}, "x" * (MAX_TASK_ID + 1))
-    ),
+    *(_with_data(task_id=value) for value in (None, "", 0, 17, True, [TASK], {TASK: 1}, "x" * (MAX_ID + 1))),
     *(_with_data(task_id=value) for value in ("\ud800", "task\udfff")),
     *(_with_data(vocal_removal_info=value) for value in ("x", 1, True, list[object]())),
     callback(**{f"stem{number}_url": f"https://a.b/{number}" for number in range(MAX_STEMS + 1)}),

@@ -26,8 +26,9 @@ from stemdrop.http.signed_links import (
     SignedLinks,
 )
 from stemdrop.provider import stem_urls
+from stemdrop.provider.answer_fields import MAX_ID
 from stemdrop.provider.stem_urls import MAX_URL
-from stemdrop.provider.sunoapi.answers import MAX_STEMS, MAX_TASK_ID, STEM_FIELDS, read_callback, read_detail
+from stemdrop.provider.sunoapi.answers import MAX_STEMS, STEM_FIELDS, read_callback, read_detail
 from stemdrop.provider.sunoapi.signatures import SIGNATURE_WINDOW_S, check_signature
 
 NAMES = (
@@ -143,7 +144,7 @@ def test_a_callback_is_a_result_or_not_the_contract(body: object) -> None:
         event("refused")
         return
     event(f"{min(len(result.stems), 3)} stems")
-    assert 0 < len(task_id.encode().decode()) <= MAX_TASK_ID
+    assert 0 < len(task_id.encode().decode()) <= MAX_ID
     check_result(result)
 
 
