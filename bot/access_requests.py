@@ -13,11 +13,11 @@ from telegram.error import BadRequest, NetworkError, TelegramError
 
 from bot.context import Context
 from bot.mentions import names_bot
-from bot.replies import button
 from bot.sources import source_of
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import Rendered
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.errors import TryLater
 from stemdrop.services.admin_alerts import AdminAlerts

@@ -14,9 +14,10 @@ from bot.access import is_for_admin
 from bot.context import Context
 from bot.job_actions import JobActions
 from bot.provider_lines import CREDITS_WAIT_S, ProviderLines
-from bot.replies import answer_tap, button, edit, reply, tapped_words
+from bot.replies import answer_tap, edit, reply, tapped_words
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered, short_title
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.taps import Tapped

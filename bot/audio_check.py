@@ -7,7 +7,6 @@ video has sound.
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -17,10 +16,8 @@ from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of_content
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, SourceUnusable, TryLater
+from stemdrop.services.audio_inspection import inspect_audio
 from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, NO_ROOM_AGAIN_S, temp_folder
-
-if TYPE_CHECKING:
-    from stemdrop.services.audio_files import AudioContent
 
 
 class AudioCheck:
@@ -70,7 +67,7 @@ class AudioCheck:
 async def _inspected(source: Source, path: Path, size_bytes: int) -> Source:
     if size_bytes == 0:
         raise SourceUnusable("empty")
-    content = await anyio.to_thread.run_sync(_inspect, path)
+    content = await anyio.to_thread.run_sync(inspect_audio, path)
     if content is None:
         raise SourceUnusable("not_audio")
     return replace(
@@ -79,10 +76,3 @@ async def _inspected(source: Source, path: Path, size_bytes: int) -> Source:
         duration_s=max(1, round(content.duration_s)),
         extension=extension_of_content(content.demuxers, source.extension, has_picture=content.has_picture),
     )
-
-
-def _inspect(path: Path) -> "AudioContent | None":
-    # imported by the first call: FFmpeg's libraries take 19 MB, and most songs need no look at their file
-    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
-
-    return inspect(path)

@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 from telegram import (
     Chat,
-    ChatMember,
-    ChatMemberRestricted,
     ExternalReplyInfo,
     InlineKeyboardMarkup,
     Message,
     Update,
 )
-from telegram.constants import ChatMemberStatus, ChatType
+from telegram.constants import ChatType
 
 from bot.access import is_administrator, is_private
 from bot.albums import AlbumChats
 from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.mentions import names_bot
-from bot.replies import answer_tap, button, edit, reply, tapped_words
+from bot.replies import answer_tap, edit, reply, tapped_words
 from bot.sources import replied_song, source_of
 from bot.uploads import Uploads
 from stemdrop.chat.callback_data import Screen
+from stemdrop.chat.members import is_in_chat
 from stemdrop.chat.rendering import Rendered
+from stemdrop.chat.screen_buttons import button
 from stemdrop.domain.audio_types import UNKNOWN_EXTENSION
 from stemdrop.domain.jobs import Obstacle, SourceKind
 from stemdrop.services.orders import Orders
@@ -59,8 +59,8 @@ class GroupChats:
         change = update.my_chat_member
         if change is None:
             return
-        is_new = _is_in(change.new_chat_member) and not _is_in(change.old_chat_member)
-        if _is_in(change.new_chat_member):
+        is_new = is_in_chat(change.new_chat_member) and not is_in_chat(change.old_chat_member)
+        if is_in_chat(change.new_chat_member):
             await self._send_waiting(change.chat.id)
         is_group = change.chat.type in (ChatType.GROUP, ChatType.SUPERGROUP) and context.person.is_allowed
         if is_group and is_new and (obstacle := await self.rights.obstacle(change.chat.id)):
@@ -190,12 +190,6 @@ class GroupChats:
         label = translate("button.group_asked" if every else "button.group_every")
         switch = button(label, Screen.GROUP, _ASKED if every else _EVERY)
         return text, InlineKeyboardMarkup([[switch]])
-
-
-def _is_in(member: ChatMember) -> bool:
-    if isinstance(member, ChatMemberRestricted):
-        return member.is_member
-    return member.status not in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED)
 
 
 async def _reads_all(chat: Chat, context: Context) -> bool:

@@ -12,10 +12,11 @@ from telegram.error import TelegramError
 from bot.access import is_for_asker
 from bot.context import Context
 from bot.job_actions import JobActions, JobButton
-from bot.replies import answer_tap, button, edit, number_of, page_buttons, reply, tapped_words
+from bot.replies import answer_tap, edit, number_of, reply, tapped_words
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.limit_rendering import render_over_limit
 from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, short_title
+from stemdrop.chat.screen_buttons import button, page_of
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.domain.taps import Ordered, Tapped
@@ -89,25 +90,24 @@ class JobsList:
         # A group would get stems that were asked for elsewhere.
         return None if words[1] == JobButton.RESEND and job.chat_id != chat.id else job
 
-    async def _page(self, chat: Chat, asker: int, bot: Bot, translate: Language, page: int) -> Rendered:
+    async def _page(self, chat: Chat, asker: int, bot: Bot, translate: Language, number: int) -> Rendered:
         jobs = _listed(await self.store.jobs_of(asker, LISTED))
         if chat.type != ChatType.PRIVATE:  # a group does not see what its members do elsewhere
             jobs = [job for job in jobs if job.chat_id == chat.id]
-        last = max(0, len(jobs) - 1) // PAGE_LENGTH
-        page = min(max(0, page), last)
-        first = page * PAGE_LENGTH
-        shown = list(enumerate(jobs[first : first + PAGE_LENGTH], first + 1))
+        page = page_of(jobs, number, PAGE_LENGTH)
+        shown = list(enumerate(page.items, page.first + 1))
         lines = [translate("jobs.head" if jobs else "jobs.none")]
         elsewhere = {job.chat_id for _, job in shown} - {chat.id}
         groups = {chat_id: await _group_name(bot, chat_id, translate) for chat_id in sorted(elsewhere)}
         lines += [f"{number}. {await self._line(job, groups, translate)}" for number, job in shown]
         lines += await self._allowance(asker, translate)
         rows = [
-            [button(f"{number}. {label}", Screen.JOBS, asker, letter, page, job.id)]
+            [button(f"{number}. {label}", Screen.JOBS, asker, letter, page.number, job.id)]
             for number, job in shown
             for letter, label in await self._offered(job, chat, translate)
         ]
-        rows += [row for row in [page_buttons(page, last, Screen.JOBS, asker, _PAGE)] if row]
+        turns = page.turn_buttons(lambda label, other: button(label, Screen.JOBS, asker, _PAGE, other))
+        rows += [turns] if turns else []
         return "\n".join(lines), InlineKeyboardMarkup(rows) if rows else None
 
     async def _line(self, job: Job, groups: Mapping[int, str], translate: Language) -> str:

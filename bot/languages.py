@@ -6,8 +6,9 @@ from telegram import InlineKeyboardMarkup, Update
 
 from bot.access import is_for_asker
 from bot.context import Context
-from bot.replies import answer_tap, button, edit, reply, tapped_words
+from bot.replies import answer_tap, edit, reply, tapped_words
 from stemdrop.chat.callback_data import Screen
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.storage.users import Users
 

@@ -11,9 +11,10 @@ from telegram.error import BadRequest, Forbidden, TelegramError
 from bot.access import is_for_asker, is_private
 from bot.context import Context
 from bot.job_actions import JobActions
-from bot.replies import answer_tap, button, edit, reply, tapped_words
+from bot.replies import answer_tap, edit, reply, tapped_words
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.job_message import JobMessage
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.domain.recipes import Remix

@@ -3,11 +3,10 @@
 import logging
 
 import anyio
-from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message, ReplyParameters
-from telegram.constants import KeyboardButtonStyle
+from telegram import CallbackQuery, InlineKeyboardMarkup, Message, ReplyParameters
 from telegram.error import BadRequest, NetworkError
 
-from stemdrop.chat.callback_data import Screen, ScreenTap
+from stemdrop.chat.callback_data import ScreenTap
 from stemdrop.chat.replies import edit_text
 
 log = logging.getLogger(__name__)
@@ -41,23 +40,6 @@ async def edit(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup |
     """Replace the tapped message, unless it was deleted. Idempotent. Raises `TelegramError`."""
     if message := query.message:
         await edit_text(query.get_bot(), message.chat.id, message.message_id, text, keyboard)
-
-
-def button(
-    text: str, screen: Screen, *words: object, style: KeyboardButtonStyle | None = None
-) -> InlineKeyboardButton:
-    """Return a button of a screen; `tapped_words` returns its words when it is tapped."""
-    data = ScreenTap(screen, tuple(map(str, words))).to_data()
-    return InlineKeyboardButton(text, callback_data=data, style=style)
-
-
-def page_buttons(page: int, last: int, screen: Screen, *words: object) -> list[InlineKeyboardButton]:
-    """Return the buttons to the pages before and after `page`; pages go from 0 to `last`."""
-    return [
-        button(sign, screen, *words, other)
-        for sign, other in (("‹", page - 1), ("›", page + 1))
-        if 0 <= other <= last
-    ]
 
 
 def tapped_words(query: CallbackQuery) -> tuple[str, ...]:

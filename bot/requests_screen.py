@@ -8,9 +8,10 @@ from telegram import InlineKeyboardMarkup, Update
 from bot.access import is_for_admin
 from bot.access_requests import LET_IN, REFUSE, AccessDesk, called
 from bot.context import Context
-from bot.replies import answer_tap, button, edit, number_of, tapped_words
+from bot.replies import answer_tap, edit, number_of, tapped_words
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language
 from stemdrop.storage.access_requests import AccessRequests, Decision
 from stemdrop.storage.users import Users

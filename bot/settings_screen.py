@@ -6,10 +6,11 @@ from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 
 from bot.access import is_for_asker, is_private
 from bot.context import Context
-from bot.replies import answer_tap, button, edit, reply, tapped_words
+from bot.replies import answer_tap, edit, reply, tapped_words
 from stemdrop.chat.album_rendering import ALBUM_MODES
 from stemdrop.chat.callback_data import MODE_LETTERS, MODES_BY_LETTER, Screen, SettingsAction
 from stemdrop.chat.rendering import UNDO_S, Rendered
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import FILE_FORMATS
 from stemdrop.domain.mixing_desk import INSTRUMENT_KEYS

@@ -10,10 +10,11 @@ from bot.access import is_for_admin, is_private
 from bot.access_requests import AccessDesk
 from bot.context import Context
 from bot.job_actions import JobActions
-from bot.replies import answer_tap, button, edit, number_of, page_buttons, reply, tapped_words
+from bot.replies import answer_tap, edit, number_of, reply, tapped_words
 from bot.requests_screen import LIST
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered
+from stemdrop.chat.screen_buttons import button, page_of
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.titles import in_sentence
@@ -163,22 +164,20 @@ class UsersCommand:
         back = button(context.translate("button.back"), Screen.USERS, _LIST, 0)
         return context.translate("users.invitation", link=link), InlineKeyboardMarkup([[back]])
 
-    async def _list(self, translate: Language, page: int) -> Rendered:
+    async def _list(self, translate: Language, number: int) -> Rendered:
         users = await self.users.allowed()
-        last = max(0, len(users) - 1) // PAGE_LENGTH
-        page = min(max(0, page), last)
-        shown = users[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
+        page = page_of(users, number, PAGE_LENGTH)
         lines = [translate("users.everybody")] if self.settings.access == "open" else []
         lines.append(translate("users.head" if users else "users.nobody"))
-        lines += [f"• {self._line(person, translate)}" for person in shown]
+        lines += [f"• {self._line(person, translate)}" for person in page.items]
         lines += ["", _usage(translate)]
-        cards = [button(person.called, Screen.USERS, _CARD, person.id, page) for person in shown]
+        cards = [button(person.called, Screen.USERS, _CARD, person.id, page.number) for person in page.items]
         waiting = await self.desk.waiting()
         label = translate("button.waiting", count=translate.number(len(waiting)))
         rows = [
             [button(label, Screen.REQUESTS, LIST)] if waiting else [],
             *([card] for card in cards),
-            page_buttons(page, last, Screen.USERS, _LIST),
+            page.turn_buttons(lambda label, other: button(label, Screen.USERS, _LIST, other)),
             [button(translate("button.invite"), Screen.USERS, _INVITE)],
         ]
         return "\n".join(lines), InlineKeyboardMarkup([row for row in rows if row])

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 from telegram.error import TelegramError
@@ -16,6 +15,7 @@ from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
+from stemdrop.services.audio_inspection import inspect_audio
 from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import StemCache
@@ -23,9 +23,6 @@ from worker.audio.formats import detect_format
 from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
 from worker.stems.downloader import StemDownloader
-
-if TYPE_CHECKING:
-    from stemdrop.services.audio_files import AudioContent
 
 log = logging.getLogger(__name__)
 
@@ -103,16 +100,10 @@ class Measuring:
                 continue
             is_fetched = True
             audio_format = await run_in_thread(detect_format, file.path)
-            content = await run_in_thread(_inspect, file.path)
+            content = await run_in_thread(inspect_audio, file.path)
             if audio_format and content:
                 async with self._slots:
                     await meter.measure(stem, file.path, audio_format, content.duration_s)
             with suppress(FileNotFoundError):
                 file.path.unlink()
         return is_fetched
-
-
-def _inspect(path: Path) -> "AudioContent | None":
-    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
-
-    return inspect(path)

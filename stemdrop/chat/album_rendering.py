@@ -6,9 +6,10 @@ from hashlib import sha256
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
-from stemdrop.chat.callback_data import AlbumAction, Screen, ScreenTap, choice_word, credits_word
+from stemdrop.chat.callback_data import AlbumAction, Screen, choice_word, credits_word
 from stemdrop.chat.instrument_rendering import instrument_label, instrument_rows
 from stemdrop.chat.rendering import TITLE_LENGTH, Details, Rendered, short_title
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Choice, Job, Mode
 from stemdrop.domain.titles import in_sentence
@@ -48,7 +49,9 @@ def render_album(
     can = songs[0].details.abilities.can
     rows = [[_all(group, songs, (mode, ""), translate)] for mode in ALBUM_MODES if can(mode)]
     if can(Mode.SPLIT_STEM_ADVANCED):
-        rows.append([_button(_label(songs, _ONE, translate), group, AlbumAction.INSTRUMENTS, "0")])
+        rows.append(
+            [button(_label(songs, _ONE, translate), Screen.ALBUM, group, AlbumAction.INSTRUMENTS, "0")]
+        )
     if affordable:
         choice, count = affordable
         lines += [
@@ -59,8 +62,8 @@ def render_album(
         ]
         if count:
             rows.insert(0, [_all(group, songs[:count], choice, translate, "album.first")])
-    rows.append([_button(translate("button.one_by_one"), group, AlbumAction.SINGLY)])
-    rows.append([_button(translate("button.cancel"), group, AlbumAction.CANCEL)])
+    rows.append([button(translate("button.one_by_one"), Screen.ALBUM, group, AlbumAction.SINGLY)])
+    rows.append([button(translate("button.cancel"), Screen.ALBUM, group, AlbumAction.CANCEL)])
     return "\n".join(lines), InlineKeyboardMarkup(rows)
 
 
@@ -78,10 +81,10 @@ def render_album_instruments(group: str, songs: Sequence[Song], translate: Langu
         page,
         songs[0].details,
         pick,
-        lambda sign, other: _button(sign, group, AlbumAction.INSTRUMENTS, str(other)),
+        lambda sign, other: button(sign, Screen.ALBUM, group, AlbumAction.INSTRUMENTS, str(other)),
     )
-    back = _button(translate("button.back"), group, AlbumAction.BACK)
-    cancel = _button(translate("button.cancel"), group, AlbumAction.CANCEL)
+    back = button(translate("button.back"), Screen.ALBUM, group, AlbumAction.BACK)
+    cancel = button(translate("button.cancel"), Screen.ALBUM, group, AlbumAction.CANCEL)
     return text, InlineKeyboardMarkup([*rows, [back, cancel]])
 
 
@@ -103,7 +106,7 @@ def _all(
 
 def _pick(label: str, group: str, songs: Sequence[Song], choice: Choice) -> InlineKeyboardButton:
     seen, credits = digest([song.job for song in songs]), price_of(songs, choice)
-    return _button(label, group, choice_word(*choice), seen, credits_word(credits))
+    return button(label, Screen.ALBUM, group, choice_word(*choice), seen, credits_word(credits))
 
 
 def _label(songs: Sequence[Song], choice: Choice, translate: Language, key: str = "album.all") -> str:
@@ -122,10 +125,6 @@ def _price(songs: Sequence[Song], choice: Choice, translate: Language) -> str:
     if credits:
         return translate.credits(credits)
     return "" if choice == _ONE or songs[0].details.abilities.is_free else translate("price.free")
-
-
-def _button(label: str, group: str, *words: str) -> InlineKeyboardButton:
-    return InlineKeyboardButton(label, callback_data=ScreenTap(Screen.ALBUM, (group, *words)).to_data())
 
 
 def refusals_of(album: Album, translate: Language) -> list[str]:

@@ -6,6 +6,7 @@ from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.rendering import NO_DETAILS, Details, Rendered, cancel_row, job_button, short_title
+from stemdrop.chat.screen_buttons import in_pairs, page_of
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, Mode
 
@@ -41,20 +42,11 @@ def instrument_rows(
     """Return the rows of one page; `pick` makes the button of an instrument, `turn` that of another page."""
     can = details.abilities.can
     offered = [name for name in details.instruments if can(Mode.SPLIT_STEM_ADVANCED, name)]
-    last = max(0, len(offered) - 1) // PAGE_LENGTH
-    page = min(page, last)
-    shown = offered[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
-    buttons = [pick(name) for name in shown]
-    others = (("‹", page - 1), ("›", page + 1))
-    pages = [turn(sign, other) for sign, other in others if 0 <= other <= last]
-    return [*_pairs(buttons), *_pairs(pages)]
+    shown = page_of(offered, page, PAGE_LENGTH)
+    return [*in_pairs([pick(name) for name in shown.items]), *in_pairs(shown.turn_buttons(turn))]
 
 
 def instrument_label(name: str, price: str, usual_price: str, translate: Language) -> str:
     """Return the label of an instrument's button, with its price if that is not the usual price."""
     named = translate.named(name)
     return named if price == usual_price else f"{named} · {price}"
-
-
-def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[Sequence[InlineKeyboardButton]]:
-    return [buttons[start : start + 2] for start in range(0, len(buttons), 2)]

@@ -3,7 +3,8 @@
 from telegram import InlineKeyboardButton, WebAppInfo
 from telegram.constants import KeyboardButtonStyle
 
-from stemdrop.chat.callback_data import RemixAction, Screen, ScreenTap
+from stemdrop.chat.callback_data import RemixAction, Screen
+from stemdrop.chat.screen_buttons import button
 from stemdrop.chat.translations import Language
 
 
@@ -11,8 +12,7 @@ def remix_button(
     text: str, action: RemixAction, target_id: str, *words: object, style: KeyboardButtonStyle | None = None
 ) -> InlineKeyboardButton:
     """Return a button for a job's desk, or to cancel a remix; `target_id` is the id of the job or remix."""
-    data = ScreenTap(Screen.REMIX, (action, target_id, *map(str, words))).to_data()
-    return InlineKeyboardButton(text, callback_data=data, style=style)
+    return button(text, Screen.REMIX, action, target_id, *words, style=style)
 
 
 def remix_row(job_id: str, mixer_url: str, translate: Language) -> list[InlineKeyboardButton]:

@@ -3,7 +3,7 @@
 `translate` has the texts for a host that charges, or for one that does not (`Language.where`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
@@ -13,6 +13,7 @@ from stemdrop.chat.callback_data import RemixAction
 from stemdrop.chat.remix_buttons import remix_button
 from stemdrop.chat.remix_titles import remix_words, signed
 from stemdrop.chat.rendering import NAMES_LENGTH, Rendered, short_title
+from stemdrop.chat.screen_buttons import in_pairs, page_of
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.mixing_desk import (
@@ -72,7 +73,7 @@ def render_presets(desk: Desk, translate: Language) -> Rendered:
     mine = sum(preset.is_mine for preset in offered)  # in a row of its own, above the others
     rows = [
         *([buttons[:mine]] if mine else []),
-        *_pairs(buttons[mine:]),
+        *in_pairs(buttons[mine:]),
         [
             remix_button(translate("button.levels"), RemixAction.LEVELS, desk.job.id),
             remix_button(translate("button.tempo"), RemixAction.TEMPO, desk.job.id),
@@ -92,9 +93,7 @@ def render_presets(desk: Desk, translate: Language) -> Rendered:
 
 def render_levels(desk: Desk, translate: Language, page: int = 0) -> Rendered:
     """Return a page with a button for each of some stems, which shows its level and sets the next one."""
-    last = max(0, len(desk.stems) - 1) // PAGE_LENGTH
-    page = min(page, last)
-    shown = desk.stems[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
+    shown = page_of(desk.stems, page, PAGE_LENGTH)
     levels = [
         remix_button(
             f"{_icon(desk, stem.key)} {_name(stem, translate)}",
@@ -102,16 +101,14 @@ def render_levels(desk: Desk, translate: Language, page: int = 0) -> Rendered:
             desk.job.id,
             stem_word(stem.key),
             desk.draft.next_level(stem.key),
-            page,
+            shown.number,
         )
-        for stem in shown
+        for stem in shown.items
     ]
-    turns = [
-        remix_button(sign, RemixAction.LEVELS, desk.job.id, other)
-        for sign, other in (("‹", page - 1), ("›", page + 1))
-        if 0 <= other <= last
-    ]
-    rows = [*_pairs(levels), *_pairs(turns), *_last_rows(desk, translate, RemixAction.LEVELS)]
+    turns = shown.turn_buttons(
+        lambda label, other: remix_button(label, RemixAction.LEVELS, desk.job.id, other)
+    )
+    rows = [*in_pairs(levels), *in_pairs(turns), *_last_rows(desk, translate, RemixAction.LEVELS)]
     return _text(desk, translate, translate("desk.levels")), InlineKeyboardMarkup(rows)
 
 
@@ -216,10 +213,6 @@ def _preset_name(preset: Preset, desk: Desk, translate: Language) -> str:
 
 def _name(stem: Stem, translate: Language) -> str:
     return in_sentence(translate.stem(stem), _LABEL_LENGTH) or "…"
-
-
-def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[list[InlineKeyboardButton]]:
-    return [list(buttons[start : start + 2]) for start in range(0, len(buttons), 2)]
 
 
 PAGES: dict[str, Callable[[Desk, Language], Rendered]] = {

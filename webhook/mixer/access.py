@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from telegram import Bot, ChatMember, ChatMemberRestricted
-from telegram.constants import ChatMemberStatus
+from telegram import Bot
 from telegram.error import BadRequest, Forbidden
 
+from stemdrop.chat.members import is_in_chat
 from stemdrop.domain.jobs import Job
 from stemdrop.errors import ForgedRequest, SourceGone
 from stemdrop.storage.job_store import JobStore
@@ -54,16 +54,10 @@ class MixerAccess:
         is_member, until = self._memberships.get(key, (False, 0.0))
         if until <= now:
             try:
-                is_member = _is_in(await self._bot.get_chat_member(chat_id, user_id))
+                is_member = is_in_chat(await self._bot.get_chat_member(chat_id, user_id))
             except (BadRequest, Forbidden):  # the user was never there, or the bot is out
                 is_member = False
             if len(self._memberships) >= _MAX_MEMBERSHIPS:
                 self._memberships.clear()
             self._memberships[key] = (is_member, now + _MEMBERSHIP_AGE_S)
         return is_member
-
-
-def _is_in(member: ChatMember) -> bool:
-    if isinstance(member, ChatMemberRestricted):
-        return member.is_member
-    return member.status not in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED)

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import httpx
 from telegram.error import TelegramError
@@ -16,13 +15,11 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
 from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, TryLater
 from stemdrop.provider.registry import Providers
+from stemdrop.services.audio_inspection import inspect_audio
 from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem, StemDownloads, describe
 from worker.stems.fetcher import StemFetcher
-
-if TYPE_CHECKING:
-    from stemdrop.services.audio_files import AudioContent
 
 log = logging.getLogger(__name__)
 
@@ -108,12 +105,6 @@ class StemDownloader:
         found, max_bytes = await self._files.find(sent.file_id), self._fetcher.max_bytes
         if await self._files.save(found, path, max_bytes) > max_bytes:
             raise SourceTooBig(f"it has more than {max_bytes} bytes")
-        content = await run_in_thread(_inspect, path)
+        content = await run_in_thread(inspect_audio, path)
         extension = extension_of_content(content.demuxers if content else "", ".mp3")
         return describe(job, stem, translate, path, extension)
-
-
-def _inspect(path: Path) -> "AudioContent | None":
-    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
-
-    return inspect(path)
