@@ -4,13 +4,11 @@ The limits (Bot FAQ, 'My bot is hitting limits') are about 30 messages a second 
 a chat, and 20 a minute in a group. Each item of an album counts.
 """
 
-from collections.abc import Callable
-
 from redis.asyncio import Redis
 
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.keys import FLOOD, FLOOD_PAUSE
-from stemdrop.storage.token_bucket import CLOCK_LUA
+from stemdrop.storage.token_bucket import CLOCK_LUA, Limiter
 
 # (bucket size, refill per second). A full bucket and a refill can fall into the same second (in a group: the
 # same minute), so their sum is what Telegram allows in it. A full bucket is enough for the largest album.
@@ -87,12 +85,8 @@ async def pause_left(redis: Redis) -> float:
     return max(0, int(await redis.pttl(FLOOD_PAUSE))) / 1000
 
 
-class FloodLimiter:
-    """One limiter for all processes, by Redis' clock or `clock`. Raises `StoreUnavailable`."""
-
-    def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
-        self._clock = clock
-        self._redis = redis
+class FloodLimiter(Limiter):
+    """The flood limits of one bot. The methods raise `StoreUnavailable`."""
 
     async def reserve(
         self, chat_id: int | str | None, messages: int, ahead_s: float = AHEAD_S
@@ -115,6 +109,3 @@ class FloodLimiter:
     async def pause(self, seconds: float) -> None:
         """Make all processes stop sending for the pause that Telegram asked for (429, `retry_after`)."""
         await run_script(self._redis, _PAUSE_FOR, [FLOOD_PAUSE], [self._now(), seconds])
-
-    def _now(self) -> str:
-        return str(self._clock()) if self._clock else ""

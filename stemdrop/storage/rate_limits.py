@@ -1,13 +1,9 @@
 """How often a user may ask for something, counted over all processes."""
 
-from collections.abc import Callable
-
-from redis.asyncio import Redis
-
 from stemdrop.errors import TooOften
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.keys import LIMIT, LIMIT_LIFETIME_S
-from stemdrop.storage.token_bucket import BUCKET_LUA
+from stemdrop.storage.token_bucket import BUCKET_LUA, Limiter
 
 _TAKE = (
     BUCKET_LUA
@@ -24,17 +20,12 @@ return 0
 )
 
 
-class RateLimits:
-    """Token buckets, by Redis' clock or `clock` (Unix seconds)."""
-
-    def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
-        self._redis = redis
-        self._clock = clock
+class RateLimits(Limiter):
+    """A token bucket for each user and kind of request."""
 
     async def take(self, what: str, user_id: int, per_minute: int) -> None:
         """Count one more request of a user. Raises `TooOften` beyond `per_minute`, or `StoreUnavailable`."""
-        now = str(self._clock()) if self._clock else ""
-        args = [now, per_minute, per_minute / 60, LIMIT_LIFETIME_S]
+        args = [self._now(), per_minute, per_minute / 60, LIMIT_LIFETIME_S]
         wait_ms = int(await run_script(self._redis, _TAKE, [LIMIT.format(what, user_id)], args))
         if wait_ms > 0:
             raise TooOften(wait_ms / 1000, f"a user asks for {what} too often")

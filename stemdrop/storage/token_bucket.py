@@ -1,8 +1,12 @@
-"""The token bucket that the Lua scripts of the limiters share.
+"""The token bucket that the Lua scripts of the limiters share, and the limiters' base class.
 
 A bucket is two fields of a hash. It holds at most `size` tokens and gains `refill` tokens a second. The clock
 is that of Redis, since the clocks of several machines differ.
 """
+
+from collections.abc import Callable
+
+from redis.asyncio import Redis
 
 # ARGV[1] is the time in Unix seconds, or empty for Redis' own clock.
 CLOCK_LUA = """
@@ -31,3 +35,15 @@ local function set_tokens(key, tokens_field, time_field, tokens)
 end
 """
 )
+
+
+class Limiter:
+    """A limit that all processes share, by Redis' clock or `clock` (Unix seconds), which tests set."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    def _now(self) -> str:
+        """Return the first argument of the scripts."""
+        return str(self._clock()) if self._clock else ""
