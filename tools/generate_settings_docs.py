@@ -70,10 +70,9 @@ def env_example() -> str:
         lines += _rule(heading)
         for name, field in fields.items():
             lines += _commented(_meaning(field), f"{name.upper()}={_default(field)}")
-    if COMPOSE:
-        lines += _rule(_COMPOSE_HEADING)
-        for variable, meaning in COMPOSE.items():
-            lines += _commented(meaning, f"{variable}=")
+    lines += _rule(_COMPOSE_HEADING)
+    for variable, meaning in COMPOSE.items():
+        lines += _commented(meaning, f"{variable}=")
     return "\n".join(lines) + "\n"
 
 
@@ -85,9 +84,8 @@ def settings_page() -> str:
         for name, field in fields.items():
             default = "required" if name in _REQUIRED else _shown_default(field)
             lines.append(_row(name.upper(), default, _meaning(field)))
-    if COMPOSE:
-        lines += _table(_COMPOSE_HEADING)
-        lines += [_row(variable, "empty", meaning) for variable, meaning in COMPOSE.items()]
+    lines += _table(_COMPOSE_HEADING)
+    lines += [_row(variable, "empty", meaning) for variable, meaning in COMPOSE.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -87,12 +87,12 @@ class Abilities:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The reverse of `to_json`; reads also the form of version 0.1, which had only the modes."""
+        """The reverse of `to_json`."""
         modes = {
             Mode(mode): Ability(
                 it["price"], tuple(it["stems"]), tuple(it["instruments"]), it.get("per_minute", 0)
             )
-            for mode, it in value.get("modes", value).items()
+            for mode, it in value["modes"].items()
         }
         formats = tuple(value.get("formats", ()))
         return cls(modes, value.get("engine", ""), value.get("better_engine", ""), formats)

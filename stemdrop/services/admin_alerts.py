@@ -15,8 +15,6 @@ log = logging.getLogger(__name__)
 
 # An alert is repeated after this time, if its reason persists.
 REPEAT_AFTER_S = 24 * 3600
-# The admins are alerted below this balance, which is the price of two songs in all stems.
-LOW_CREDITS = 100
 # The admins are alerted when a provider has failed for longer than this.
 LONG_FAILING_S = 1800
 
@@ -51,10 +49,8 @@ class AdminAlerts:
         if code in _OF_CODE:
             await self._alert(_OF_CODE[code], provider)
 
-    async def credits_left(
-        self, credits: float, provider: str = "", few: float = LOW_CREDITS, unit: str = ""
-    ) -> None:
-        """Alert the admins if few credits are left, and end the alert of a refused key."""
+    async def credits_left(self, credits: float, provider: str, few: float, unit: str) -> None:
+        """Alert the admins if fewer than `few` credits are left, and end the alert of a refused key."""
         await self._clear(provider, "alert.key")
         if credits < few:
             await self._alert(

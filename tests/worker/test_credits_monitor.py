@@ -13,7 +13,7 @@ from sandbox.telegram.chats import User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import Mode
-from stemdrop.services.admin_alerts import LOW_CREDITS, AdminAlerts
+from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.keys import ADMINS
 from worker.credits_monitor import CreditsMonitor
 
@@ -69,7 +69,7 @@ async def test_where_nothing_costs_credits_none_are_missed(
 async def test_enough_credits_cause_no_alert(
     product: Product, monitor: CreditsMonitor, provider: Provider
 ) -> None:
-    provider.credits = LOW_CREDITS
+    provider.credits = 100
     await monitor.run()
     assert alerts(product) == []
 

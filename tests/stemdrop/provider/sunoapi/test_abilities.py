@@ -132,8 +132,3 @@ async def test_a_provider_that_cannot_be_reached_does_not_stop_the_start(
     ):
         await product.abilities_refresh.run()
         assert await product.abilities.get() == ALL
-
-
-def test_what_version_0_1_stored_is_read() -> None:
-    former = Abilities(OWN.modes)
-    assert Abilities.from_json(former.to_json()["modes"]) == former
