@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from sandbox.pending_faults import PendingFault, PendingFaults
+
 CREATE = "create"
 _MOST_FAILED_TASKS = 1000  # how many are remembered
 
@@ -26,44 +28,25 @@ class SeparationFaultKind(StrEnum):
         return self.startswith("callback")
 
 
-@dataclass
-class SeparationFault:
-    """A fault for the next `times` calls (None: all) of `method` (None: any), `until` a time of the clock.
+@dataclass(kw_only=True)
+class SeparationFault(PendingFault):
+    """A fault of the calls of `method` (None: any).
 
     `method` is create, detail, credits, abilities or upload; faults of callbacks ignore it.
     """
 
     kind: SeparationFaultKind
     method: str | None = CREATE
-    times: int | None = 1
-    until: float | None = None
     code: int = 500
     delay_s: float = 5
-    hits: int = 0
-
-    def is_over(self, now: float) -> bool:
-        is_used = self.times is not None and self.hits >= self.times
-        return is_used or (self.until is not None and now >= self.until)
 
 
-class SeparationFaults:
+class SeparationFaults(PendingFaults[SeparationFault]):
     """The pending faults of calls and callbacks, and the tasks that the bench has reported as failed."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._faults: list[SeparationFault] = []
+        super().__init__(clock)
         self._failed_tasks: OrderedDict[str, int] = OrderedDict()
-
-    def add(self, fault: SeparationFault) -> SeparationFault:
-        self._faults = [*self.pending, fault]
-        return fault
-
-    def clear(self) -> None:
-        self._faults.clear()
-
-    @property
-    def pending(self) -> list[SeparationFault]:
-        return [fault for fault in self._faults if not fault.is_over(self._clock())]
 
     def take_call(self, method: str) -> SeparationFault | None:
         """Return the oldest fault for a call of `method`, and count the hit."""
@@ -81,10 +64,3 @@ class SeparationFaults:
     def failed_with(self, task_id: str) -> int | None:
         """Return the code with which the bench has reported the task as failed."""
         return self._failed_tasks.get(task_id)
-
-    def _take(self, matches: Callable[[SeparationFault], bool]) -> SeparationFault | None:
-        for fault in self.pending:
-            if matches(fault):
-                fault.hits += 1
-                return fault
-        return None

@@ -79,7 +79,7 @@ def add_bench(router: APIRouter, telegram: TelegramState, bench: Bench | None) -
         if bench is None:
             raise HTTPException(404, "nothing stands between stemdrop and the separation API here")
         fields = body.model_dump(exclude={"for_s"})
-        return asdict(bench.faults.add(SeparationFault(**fields, until=_until(telegram, body.for_s))))
+        return asdict(bench.faults.put(SeparationFault(**fields, until=_until(telegram, body.for_s))))
 
     @router.delete("/faults")
     async def clear_faults() -> dict[str, Any]:

@@ -4,10 +4,11 @@ A test adds a fault; the next matching call of the bot meets it. Lasting conditi
 group migrates) are state, not faults: see `sandbox.telegram.membership`.
 """
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from sandbox.pending_faults import PendingFault, PendingFaults
 
 DOWNLOAD = "download"  # the "method" of GET /file/bot…/…
 
@@ -34,26 +35,16 @@ ONLY_DOWNLOADS = frozenset({FaultKind.SLOW, FaultKind.RESET_MID_DOWNLOAD})
 ONLY_CALLS = frozenset({FaultKind.SLOW_ANSWER, FaultKind.BLOCKED, FaultKind.NO_RIGHTS})
 
 
-@dataclass
-class Fault:
-    """A fault for the next `times` matching calls (None: all), until a time of the clock (None: no end).
-
-    `hits` counts how often it has happened.
-    """
+@dataclass(kw_only=True)
+class Fault(PendingFault):
+    """A fault of the calls of `method` in a chat (None: any chat)."""
 
     kind: FaultKind
     method: str | None = None
     chat_id: int | None = None
-    times: int | None = 1
     retry_after_s: int = 1
     bytes_per_s: int = 64 * 1024
-    until: float | None = None
     delay_s: float = 5
-    hits: int = 0
-
-    def is_over(self, now: float) -> bool:
-        is_used = self.times is not None and self.hits >= self.times
-        return is_used or (self.until is not None and now >= self.until)
 
     def matches(self, method: str, chat_id: int | None) -> bool:
         """Return whether a call meets this fault; `method` None excludes downloads and getUpdates."""
@@ -68,49 +59,17 @@ class Fault:
         return self.method == method
 
 
-class Faults:
+class Faults(PendingFaults[Fault]):
     """The faults that calls of the bot will meet."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._faults: list[Fault] = []
-
-    def add(
-        self,
-        kind: FaultKind,
-        *,
-        method: str | None = None,
-        chat_id: int | None = None,
-        times: int | None = 1,
-        retry_after_s: int = 1,
-        bytes_per_s: int = 64 * 1024,
-        until: float | None = None,
-        delay_s: float = 5,
-    ) -> Fault:
+    def add(self, kind: FaultKind, **fields: Any) -> Fault:
         """Let the next `times` calls fail (None: all); `method` None: any except getUpdates and downloads."""
-        fault = Fault(kind, method, chat_id, times, retry_after_s, bytes_per_s, until, delay_s)
-        self._faults = [*self.pending, fault]
-        return fault
-
-    def clear(self) -> None:
-        self._faults.clear()
-
-    @property
-    def pending(self) -> list[Fault]:
-        """The faults that calls will still meet."""
-        return [fault for fault in self._faults if not fault.is_over(self._clock())]
+        return self.put(Fault(kind=kind, **fields))
 
     def take(self, method: str, chat_id: int | None) -> Fault | None:
         """Return the oldest fault that matches a call whose body has been read, and count it."""
-        return self._take([f for f in self.pending if f.kind != FaultKind.RESET_MID_UPLOAD], method, chat_id)
+        return self._take(lambda it: it.kind != FaultKind.RESET_MID_UPLOAD and it.matches(method, chat_id))
 
     def take_before_body(self, method: str) -> Fault | None:
         """Return the oldest fault that matches a call whose body still arrives, and count it."""
-        return self._take([f for f in self.pending if f.kind == FaultKind.RESET_MID_UPLOAD], method, None)
-
-    def _take(self, faults: list[Fault], method: str, chat_id: int | None) -> Fault | None:
-        for fault in faults:
-            if fault.matches(method, chat_id):
-                fault.hits += 1
-                return fault
-        return None
+        return self._take(lambda it: it.kind == FaultKind.RESET_MID_UPLOAD and it.matches(method, None))

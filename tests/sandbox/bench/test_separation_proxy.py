@@ -153,8 +153,8 @@ async def test_a_call_that_is_refused_or_reset_before_does_not_reach_the_separat
 async def test_a_call_that_is_slow_or_reset_after_takes_effect(
     http: httpx.AsyncClient, bench: Bench, servers: Servers, tg: Telegram
 ) -> None:
-    bench.faults.add(SeparationFault(SeparationFaultKind.API_SLOW, delay_s=0.01))
-    bench.faults.add(SeparationFault(SeparationFaultKind.API_RESET_AFTER))
+    bench.faults.put(SeparationFault(kind=SeparationFaultKind.API_SLOW, delay_s=0.01))
+    bench.faults.put(SeparationFault(kind=SeparationFaultKind.API_RESET_AFTER))
     await http.get(DETAIL, params={"taskId": TASK})  # they are for create
     assert (await http.post(CREATE, json=order())).is_success
     with pytest.raises(httpx.ReadError):
@@ -168,7 +168,7 @@ async def test_a_callback_is_doubled_or_late_or_never_comes(
     http: httpx.AsyncClient, bench: Bench, servers: Servers, tg: Telegram
 ) -> None:
     for kind in ("callback_doubled", "callback_never", "callback_late"):
-        bench.faults.add(SeparationFault(SeparationFaultKind(kind), delay_s=0.01))
+        bench.faults.put(SeparationFault(kind=SeparationFaultKind(kind), delay_s=0.01))
         answer = await http.post(f"callback/{TOKEN}", json=CALLBACK)
         assert answer.json() == {"status": "received"}
     await tg.wait_for(lambda: len(tg.records.after(0)) == 5)
@@ -184,7 +184,7 @@ async def test_a_callback_is_doubled_or_late_or_never_comes(
 async def test_a_failed_task_has_failed_for_the_detail_endpoint_too(
     http: httpx.AsyncClient, bench: Bench, servers: Servers
 ) -> None:
-    bench.faults.add(SeparationFault(SeparationFaultKind.CALLBACK_FAILED, code=451))
+    bench.faults.put(SeparationFault(kind=SeparationFaultKind.CALLBACK_FAILED, code=451))
     await http.post(f"callback/{TOKEN}", json=CALLBACK)
     [(_, body)] = servers.seen
     assert (body["code"], body["data"]) == (451, {"task_id": TASK, "vocal_removal_info": None})
