@@ -258,7 +258,7 @@ async def no_source_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "a proxy without `/mixer`",
     "public address: mixer",
-    "requests for /mixer do not reach the webhook: HTTP 404",
+    "a forged request does not reach the webhook: HTTP 404",
     _PASS_ON,
 )
 async def no_mixer_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
