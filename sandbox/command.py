@@ -253,6 +253,6 @@ def _origin(url: str) -> str:
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
+    if not host or not port.isdecimal() or int(port) > 65535:
         raise argparse.ArgumentTypeError("write HOST:PORT")
     return host, int(port)

@@ -3,6 +3,7 @@
 import argparse
 import fcntl
 import logging
+import math
 import signal
 import socket
 import sqlite3
@@ -116,6 +117,9 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         raise _UsageError("SEPARATION_API_KEY is not set: choose a key that clients have to send")
     if args.engine_runs is not None and args.engine_runs < 1:
         raise _UsageError("--engine-runs must be at least 1")
+    for option in ("keep_days", "max_source_mb", "max_minutes"):
+        if not 0 < getattr(args, option) < math.inf:
+            raise _UsageError(f"--{option.replace('_', '-')} must be a number above 0")
     try:
         proxies = Proxies.from_environment(environ)
     except ValueError as error:

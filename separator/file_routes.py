@@ -46,7 +46,11 @@ def upload_routes(settings: SeparatorSettings, uploads: ExpiringFiles) -> APIRou
                 raise Refusal(422, "file is missing")
             name = safe_name(_text(form, "fileName") or sent.filename or "audio")
             file = uploads.add() / name
-            await anyio.to_thread.run_sync(_copy, sent, file)
+            try:
+                await anyio.to_thread.run_sync(_copy, sent, file)
+            except BaseException:  # a part would fill the disk for days
+                shutil.rmtree(file.parent, ignore_errors=True)
+                raise
             size = file.stat().st_size
         kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
         folder = "/".join(safe_name(part) for part in _text(form, "uploadPath").split("/") if part.strip("."))

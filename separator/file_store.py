@@ -1,5 +1,6 @@
 """Downloadable files on disk, with an expiry."""
 
+import re
 import secrets
 import shutil
 import time
@@ -7,6 +8,8 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 _ID_BYTES = 24
+# The names of our folders: others in an operator's folder are never deleted.
+_ID = re.compile(r"[A-Za-z0-9_-]{32}")
 _MAX_NAME = 120
 
 
@@ -50,7 +53,7 @@ class ExpiringFiles:
     def remove_expired(self) -> None:
         """Delete the expired folders. Blocking."""
         for folder in self._folder.iterdir():
-            if self._is_expired(folder):
+            if _ID.fullmatch(folder.name) and self._is_expired(folder):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _is_expired(self, folder: Path) -> bool:

@@ -32,10 +32,10 @@ class Model:
     def file(self) -> Path:
         """Return the file's path in the first models folder that has it, else in the first of all folders."""
         places = [folder / self.file_name for folder in _folders()]
-        return next((place for place in places if place.is_file()), places[0])
+        return next((place for place in places if os.path.isfile(place)), places[0])
 
     def is_there(self) -> bool:
-        return self.file().is_file()
+        return os.path.isfile(self.file())
 
     def missing(self) -> str:
         """Return the error message for a model that is not there."""

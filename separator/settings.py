@@ -48,6 +48,8 @@ class SeparatorSettings:
     keep_results_s: float = 14 * DAY_S
     keep_uploads_s: float = 3 * DAY_S
     clean_up_every_s: float = 600
+    disk_pause_s: float = 10
+    """The first pause before a task is tried again whose files or state cannot be written."""
 
     max_open_tasks: int = 100
     credits: int = 1_000_000

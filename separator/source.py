@@ -12,6 +12,10 @@ class SourceError(Exception):
     """The source could not be downloaded; the message says why."""
 
 
+# A server that is killed ends its connections as if it had answered (`RemoteProtocolError`).
+_UNREACHABLE = httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError
+
+
 class _UnreachableError(SourceError):
     """The connection failed, or the answer was a server error: the server may be restarting."""
 
@@ -47,7 +51,7 @@ async def _download(client: httpx.AsyncClient, url: str, file: Path, max_bytes: 
                 refusal = f"the audio could not be downloaded: its server answered {response.status_code}"
                 raise (_UnreachableError if response.is_server_error else SourceError)(refusal)
             await _save(response, file, max_bytes)
-    except httpx.NetworkError as error:
+    except _UNREACHABLE as error:
         raise _UnreachableError(f"the audio could not be downloaded: {type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: an invalid host name
         raise SourceError(f"the audio could not be downloaded: {type(error).__name__}") from error

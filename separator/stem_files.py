@@ -70,7 +70,10 @@ class _Encoder:
 
     def _is_too_large(self) -> bool:
         limit = self._request.max_file_bytes
-        return self.file.suffix != _MP3_SUFFIX and 0 < limit < self.file.stat().st_size
+        if not limit or self.file.suffix == _MP3_SUFFIX:
+            return False
+        # FLAC is not written before the first 4,608 samples
+        return self.file.exists() and self.file.stat().st_size > limit
 
     def _go_on_as_mp3(self) -> None:
         large, self.file = self.file, self.file.with_suffix(_MP3_SUFFIX)

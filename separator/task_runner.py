@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import shutil
+import sqlite3
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -25,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 _FETCHED_AHEAD = 2  # sources that wait for the engine, so that a slow download does not leave it idle
 _ARRIVAL_ORDER_TIMEOUT_S = 10  # after that a task overtakes an earlier one whose source is still loading
+_LONGEST_DISK_PAUSE_S = 600
 _MAX_STARTS = 3  # a task that was interrupted this often probably crashes the server
 
 
@@ -52,8 +55,10 @@ class TaskRunner:
         self._running: set[asyncio.Task[None]] = set()
 
     def open(self) -> None:
-        shutil.rmtree(self._work, ignore_errors=True)
-        self._work.mkdir(parents=True)
+        self._work.mkdir(parents=True, exist_ok=True)
+        for folder in self._work.iterdir():
+            if self._table.find(folder.name):  # else it is the operator's own
+                shutil.rmtree(folder, ignore_errors=True)
         for task in self._table.unfinished():
             self.start(task)
 
@@ -68,24 +73,37 @@ class TaskRunner:
         await asyncio.gather(*self._running, return_exceptions=True)
 
     async def _complete(self, task: Task) -> None:
-        try:
-            if task.state is TaskState.OPEN:
-                async with self._places:
-                    await self._run(task)
-            await self._report(task.id)
-        except Exception:
-            _log.exception("task %s: unexpected error", task.id)
+        """Run the task and report its end; repeated while the disk is full or away."""
+        pause_s = self._settings.disk_pause_s
+        while True:
+            try:
+                if task.state is TaskState.OPEN:
+                    async with self._places:
+                        await self._run(task)
+                await self._report(task.id)
+                return
+            except (OSError, sqlite3.Error) as error:
+                _log.warning(
+                    "task %s: the disk cannot be written, tried again in %g s: %s", task.id, pause_s, error
+                )
+            except Exception:
+                _log.exception("task %s: unexpected error", task.id)
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_DISK_PAUSE_S)
+            task = self._table.find(task.id) or task
 
     async def _run(self, task: Task) -> None:
         if self._table.start(task.id) > _MAX_STARTS:
             self._fail(task, 500, "the separation was interrupted several times; it is not tried again")
             return
         folder = self._work / task.id
-        folder.mkdir(exist_ok=True)
         try:
+            folder.mkdir(exist_ok=True)
             stems = await self._separate(task, folder)
         except asyncio.CancelledError:
-            self._table.undo_start(task.id)
+            with suppress(sqlite3.Error):  # the cancellation must not be lost
+                self._table.undo_start(task.id)
             raise
         except SourceError as error:
             self._fail(task, 451, str(error))
@@ -93,6 +111,8 @@ class TaskRunner:
             self._fail(task, 400, str(error))
         except EngineError as error:
             self._fail(task, 500, str(error))
+        except OSError:  # a full disk; `_complete` tries again
+            raise
         except Exception:
             _log.exception("task %s: unexpected error", task.id)
             self._fail(task, 500, "the server failed; try again later")

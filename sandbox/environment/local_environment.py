@@ -184,8 +184,8 @@ class LocalEnvironment:
         self._stack.callback(close_telegram, self.telegram, kept.database)
         await kept.take()
         self.redis.pass_fds = self._pass_fds = (kept.lock,)
-        for log in self.directory.glob("*.log"):
-            log.unlink()
+        for name in (*_READY, "separator"):  # the folder may hold other logs, too
+            (self.directory / f"{name}.log").unlink(missing_ok=True)
 
     async def _start_redis(self) -> None:
         # The thread goes on when this task is cancelled, so the clean-up waits for it first.

@@ -61,6 +61,9 @@ class Reader:
         if track is None:
             track = _first_audible_track(path, len(streams), max_duration_s) if len(streams) > 1 else 0
         self._stream: AudioStream = streams[track]
+        if self._stream.codec_context is None:  # FFmpeg has no decoder for it
+            self._container.close()
+            raise UnreadableSourceError("the sound of this file is in a format that cannot be read")
         self.is_fine = self._stream.format is not None and self._stream.format.name in _FINE
         """Whether its samples have more than 16 bit."""
         self.tags = _tags(self._container.metadata, self._stream.metadata)
@@ -91,6 +94,12 @@ class Reader:
             raise UnreadableSourceError("no sound could be decoded from this file")
 
     def _resampled(self) -> Iterator[Floats]:
+        try:
+            yield from self._resampled_frames()
+        except av.error.FFmpegError as error:  # such as for more channels than FFmpeg can mix
+            raise UnreadableSourceError("the sound of this file cannot be converted") from error
+
+    def _resampled_frames(self) -> Iterator[Floats]:
         resampler: AudioResampler | None = None
         kind: tuple[object, ...] = ()
         for frame in self._frames():

@@ -1,5 +1,6 @@
 """The engine's input and output: formats, lengths, damage, attacks, tags, memory."""
 
+import struct
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from remuxing import remux
 from sounds import record
 from sounds import tone as sine
+from tones import of_unknown_codec
 
 from separator.audio.formats import FileFormat
 from separator.audio.reader import Reader
@@ -161,6 +163,15 @@ def test_a_stem_that_gets_too_large_becomes_mp3(
             assert stem.metadata["title"] == "Ein Lied (instrumental)"
 
 
+def test_a_very_short_stem_may_have_a_largest_size(
+    tmp_path: Path, tone: Tone, write_audio: WriteAudio, decode: Decode
+) -> None:
+    """FLAC writes nothing before its first 4,608 samples."""
+    source = write_audio(tmp_path / "song.wav", tone(0.05))
+    request = EngineRequest(source, tmp_path, "vocals", FileFormat.FLAC, 60, 10**6)
+    assert decode(write_stems(request, _halves).files[REST]).shape == (2, round(0.05 * SECOND))
+
+
 def test_stems_carry_the_songs_tags(tmp_path: Path, tone: Tone, write_audio: WriteAudio) -> None:
     result = _separate(write_audio(tmp_path / "song.mp3", tone(1.0), title="Ein Lied", artist="Die Band"))
     with av.open(str(result.files[REST])) as stem:
@@ -219,7 +230,20 @@ def _video_without_sound(path: Path) -> None:
         out.mux(stream.encode(None))  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("make", [_text, _empty, _noise, _video_without_sound])
+def _of_unknown_codec(path: Path) -> None:
+    path.write_bytes(of_unknown_codec())
+
+
+def _of_64_channels(path: Path) -> None:
+    header = struct.pack("<HHIIHH", 1, 64, 44_100, 44_100 * 128, 128, 16)
+    sound = np.random.default_rng(0).bytes(128 * 20_000)
+    chunks = b"fmt " + struct.pack("<I", 16) + header + b"data" + struct.pack("<I", len(sound)) + sound
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks)
+
+
+@pytest.mark.parametrize(
+    "make", [_text, _empty, _noise, _video_without_sound, _of_unknown_codec, _of_64_channels]
+)
 def test_a_file_without_audio_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
     source = tmp_path / "song.mp3"
     make(source)

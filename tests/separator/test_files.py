@@ -135,8 +135,12 @@ def test_an_expired_file_is_not_served_before_the_clean_up(tmp_path: Path) -> No
     _age(tmp_path / "store", 1)
     assert store.find(file.parent.name, "a b.mp3") is None
     assert file.exists()
+    others = tmp_path / "store" / "holiday"  # the operator's own
+    others.mkdir()
+    _age(tmp_path / "store", 1)
     store.remove_expired()
     assert not file.parent.exists()
+    assert others.exists()
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,9 @@ def test_the_log_has_no_secret_and_host_and_port_come_from_the_environment(
         ({"SEPARATION_API_KEY": "k"}, ("--data", "/proc/nowhere"), "--data"),
         ({"SEPARATION_API_KEY": "k"}, ("--data", "damaged"), "damaged/tasks.sqlite3 cannot be used"),
         ({"SEPARATION_API_KEY": "k"}, ("--engine-runs", "0"), "--engine-runs"),
+        ({"SEPARATION_API_KEY": "k"}, ("--max-source-mb", "inf"), "--max-source-mb"),
+        ({"SEPARATION_API_KEY": "k"}, ("--keep-days", "-1"), "--keep-days"),
+        ({"SEPARATION_API_KEY": "k"}, ("--max-minutes", "nan"), "--max-minutes"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_line(
