@@ -84,7 +84,7 @@ class TaskRunner:
                 return
             except (OSError, sqlite3.Error) as error:
                 _log.warning(
-                    "task %s: the disk cannot be written, tried again in %g s: %s", task.id, pause_s, error
+                    "task %s: the disk cannot be written, tried again in %.0f s: %s", task.id, pause_s, error
                 )
             except Exception:
                 _log.exception("task %s: unexpected error", task.id)
@@ -111,7 +111,8 @@ class TaskRunner:
             self._fail(task, 400, str(error))
         except EngineError as error:
             self._fail(task, 500, str(error))
-        except OSError:  # a full disk; `_complete` tries again
+        except OSError:  # our own disk is full or away; `_complete` tries again
+            self._table.undo_start(task.id)
             raise
         except Exception:
             _log.exception("task %s: unexpected error", task.id)

@@ -1,6 +1,7 @@
 """Uploads and downloads: ranges, expiry, hostile file names."""
 
 import os
+import resource
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -90,6 +91,19 @@ def test_an_upload_beyond_the_limit_is_refused(start: Start) -> None:
         assert _upload(separator, bytes(300_000))["code"] == 200
         assert _upload(separator, bytes(500_000))["code"] == 413
         assert len(list((separator.settings.data / "uploads").iterdir())) == 1
+
+
+def test_nothing_is_left_of_an_upload_that_the_disk_does_not_take(start: Start) -> None:
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with start() as separator:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, largest[1]))
+            assert (
+                separator.http.post(UPLOAD, files={"file": ("song.mp3", bytes(300_000))}).status_code == 500
+            )
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+        assert list((separator.settings.data / "uploads").iterdir()) == []
 
 
 def test_an_upload_without_a_file_is_refused(separator: Any) -> None:

@@ -186,6 +186,20 @@ def test_all_attempts_to_reach_a_source_take_no_longer_than_one_may(start: Start
         assert separator.ended(task_id)["errorMessage"] == "the audio could not be downloaded within 0.2 s"
 
 
+def test_a_task_waits_while_the_disk_cannot_be_written(
+    start: Start, client: Any, poll: Any, short_song: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    with start(disk_pause_s=0.01) as separator:
+        work = separator.settings.data / "work"
+        away = work.rename(separator.settings.data / "away")
+        task_id = separator.task(**_wanted(client, client.source(short_song)))
+        poll(lambda: caplog.text.count("the disk cannot be written") > 3, "several attempts")
+        assert separator.record(task_id)["successFlag"] == "PENDING"
+        away.rename(work)
+        assert separator.ended(task_id)["successFlag"] == "SUCCESS"
+        assert _callback(client, poll)["code"] == 200
+
+
 def _check_signature(headers: dict[str, str], task_id: str, key: bytes) -> None:
     timestamp = headers["x-webhook-timestamp"]
     assert abs(int(timestamp) - time.time()) < 600
