@@ -36,6 +36,18 @@ def test_the_separators_image_has_spleeters_model(sandbox: Stack) -> None:
     assert (abilities["engine"], abilities["betterEngine"]) == ("spleeter", None)
 
 
+def test_the_separator_takes_the_largest_song_of_a_bot(sandbox: Stack) -> None:
+    """As an upload, without PUBLIC_URL."""
+    program = (
+        "import os, httpx; "
+        "headers = {'Authorization': 'Bearer ' + os.environ['SEPARATION_API_KEY']}; "
+        "files = {'file': ('song.wav', bytes(20_000_000))}; "
+        "url = 'http://separator:8001/api/file-stream-upload'; "
+        "print(httpx.post(url, headers=headers, files=files, timeout=60).json()['code'])"
+    )
+    assert sandbox.run("separator", "python", "-c", program).strip() == "200"
+
+
 @pytest.mark.parametrize("service", ["webhook", "bot", "worker", "redis", "separator"])
 def test_a_song_outlives_whoever_is_killed(sandbox: Stack, service: str) -> None:
     accepted = sandbox.accepted()
