@@ -255,7 +255,7 @@ def test_playing_at_a_telegram_elsewhere_needs_its_key(capsys: pytest.CaptureFix
     assert "SANDBOX_KEY is not set" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("address", ["8081", "127.0.0.1:http"])
+@pytest.mark.parametrize("address", ["8081", "127.0.0.1:http", "127.0.0.1:99999"])
 def test_a_malformed_address_is_refused(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ending:
         cli.run(["sandbox", "--listen", address], {})

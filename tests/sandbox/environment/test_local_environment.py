@@ -83,8 +83,13 @@ async def test_the_callers_env_file_is_ignored_and_an_external_redis_is_left_as_
 
 async def test_kept_data_in_an_external_redis_belong_to_their_folder(redis_url: str, tmp_path: Path) -> None:
     seen = []
+    (tmp_path / "one").mkdir()
+    for name in ("up.log", "build.log"):
+        (tmp_path / "one" / name).touch()
     for number in range(2):
         async with environment_on(redis_url, tmp_path / "one", keeps_data=True) as environment:
+            # a log of the last start is deleted, the user's own is not
+            assert [path.name for path in (tmp_path / "one").glob("*.log")] == ["build.log"]
             seen.append((environment.variables(), environment.telegram.access_key))
             with Redis.from_url(redis_url) as client:
                 assert bool(client.get("stemdrop:kept")) == bool(number)
