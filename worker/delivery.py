@@ -139,7 +139,8 @@ class Delivery:
         else:
             if unsent.is_complete and not job.cached:
                 await self._cache(job, result, unsent)
-            if job.paid_by and unsent.missing and not await self.store.sent(job.id):
+            is_lost = bool(unsent.missing) and not unsent.can_retry
+            if job.paid_by and is_lost and not await self.store.sent(job.id):
                 log.warning("job %s: the stems that job %s has paid for are gone", job.id, job.paid_by)
                 await self._drop_cached(job)
             else:

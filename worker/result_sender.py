@@ -41,7 +41,7 @@ class Unsent:
     """The names of stems that are not in the chat, by reason, and the measures of the song.
 
     `links` holds the name and URL of each stem that is too big, and `peaks` the encoded peaks of the stems
-    that were measured whole.
+    that were measured whole. `can_retry`: a missing stem is perhaps only away for a while.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -50,10 +50,12 @@ class Unsent:
     silent: list[str] = field(default_factory=list)
     peaks: Mapping[str, str] = field(default_factory=dict)
     facts: SongFacts | None = None
+    can_retry: bool = False
 
     def changes(self) -> dict[str, Any]:
         """Return the attributes of `Job` that the delivery sets."""
-        return {name: value for name, value in vars(self).items() if name not in ("peaks", "facts")}
+        names = ("missing", "refused", "links", "silent")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def is_complete(self) -> bool:
@@ -140,6 +142,7 @@ class ResultSender:
                 unsent.silent.append(outcome.name)
             elif outcome.file is None:
                 unsent.missing.append(outcome.name)
+                unsent.can_retry |= outcome.can_retry
             elif outcome.stem.key not in arrived:
                 unsent.refused.append(outcome.name)
 

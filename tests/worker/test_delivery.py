@@ -724,6 +724,30 @@ async def test_stems_that_a_deleted_job_paid_for_and_that_are_gone_can_be_bought
     assert await store.begin_create(heir.id)
 
 
+@pytest.mark.parametrize(
+    ("stem_status", "api_status"),
+    [(503, 404), (403, 503), (403, 429)],
+    ids=["stem host away", "link expired and API away", "link expired and API busy"],
+)
+async def test_stems_that_a_deleted_job_paid_for_and_that_are_away_are_fetched_again_free(
+    product: Product, files: FileServer, sent: Message, tone: bytes, stem_status: int, api_status: int
+) -> None:
+    store, heir = product.store, await handed_over(product, sent)
+    gone, away = (files.put(name, status=status) for name, status in (("v.mp3", 404), ("i.mp3", stem_status)))
+    files.put(ASKING, status=api_status)
+    await store.receive(heir.id, heir.chat_id, "task-1", result_of({"vocals": gone, "instrumental": away}))
+    await product.delivery().run(heir.id)
+    heir = await product.job(heir.id)
+    assert (heir.state, heir.is_cache_lost) == (JobState.DELIVERED, False)
+    assert AGAIN in labels(shown(product, heir))
+    files.put("v.mp3", tone)
+    files.put("i.mp3", tone)
+    assert await store.deliver_again(heir.id)
+    await product.delivery().run(heir.id)
+    assert len(stems(product, heir.chat_id)) == 2
+    assert (await product.job(heir.id)).price == 0
+
+
 async def test_a_failure_of_a_task_that_another_job_paid_for_is_not_told_as_charged(
     product: Product, sent: Message
 ) -> None:

@@ -9,11 +9,21 @@ from typing import Self
 
 from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import AudioFormat, extension_of_content
+from stemdrop.domain.failures import CLOSED_CODES, TOO_BUSY
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.domain.titles import MAX_NAME, cut, file_name, plain, title
-from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
+from stemdrop.errors import (
+    AddressRefused,
+    BadContract,
+    FetchFailed,
+    Refused,
+    SeparationError,
+    StemGone,
+    StemTooBig,
+    TryLater,
+)
 from stemdrop.provider.registry import Providers
 from worker.audio.formats import detect_format
 from worker.audio.mp3_length import counted_length
@@ -49,13 +59,17 @@ class DownloadedStem:
 
 @dataclass(frozen=True, slots=True)
 class StemOutcome:
-    """The outcome of one download: a file, a link if it is too large, silence, or nothing."""
+    """The outcome of one download: a file, a link if it is too large, silence, or nothing.
+
+    `can_retry`: there is nothing, but a later try may succeed.
+    """
 
     stem: Stem
     name: str
     file: DownloadedStem | None = None
     link: str = ""
     is_silent: bool = False
+    can_retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +145,7 @@ class StemDownloads:
             raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         except FetchFailed as error:
             log.warning("job %s: stem %s cannot be fetched: %s", self.job.id, stem.key, error)
-            return StemOutcome(stem, name)
+            return StemOutcome(stem, name, can_retry=not isinstance(error, StemGone | AddressRefused))
         return StemOutcome(stem, name, file)
 
     async def _fetch(self, stem: Stem, url: str, target: Path) -> _Download:
@@ -168,6 +182,7 @@ class StemDownloads:
         )
 
     async def _fresh_url(self, stem: Stem) -> str:
+        """Return the stem's fresh URL, "" without one. Raises `FetchFailed` if the provider is away."""
         if self._fresh_urls is None:
             self._fresh_urls = asyncio.create_task(self._ask_for_urls())
         return (await asyncio.shield(self._fresh_urls)).get(stem.key, "")
@@ -176,9 +191,16 @@ class StemDownloads:
         try:
             result = (await self.providers.fetch(self.job.task_id)).result
         except (SeparationError, BadContract) as error:
+            if not self._is_final(error):
+                raise FetchFailed(f"no fresh URLs now: {error}") from error
             log.info("job %s: no fresh URLs: %s", self.job.id, error)
             return {}
         return {stem.key: stem.url for stem in result.stems} if result else {}
+
+    def _is_final(self, error: SeparationError | BadContract) -> bool:
+        """Return whether the provider would not tell the URLs later either."""
+        is_removed = self.providers.capabilities(self.job.task_id) is None
+        return is_removed or (isinstance(error, Refused) and error.code not in (*CLOSED_CODES, TOO_BUSY))
 
 
 async def write_tags_or_none(
