@@ -298,6 +298,36 @@ async def test_an_order_without_any_available_stem_is_explained(
     assert shown(product, two, "document") == shown(product, two, "voice") == []
 
 
+@pytest.mark.parametrize(
+    ("stem_status", "api_status"),
+    [(503, 404), (410, 503)],
+    ids=["stem host away", "link expired and API away"],
+)
+@pytest.mark.parametrize(("order", "kind", "count"), [(zip_of, "document", 1), (small_of, "voice", 2)])
+async def test_an_order_waits_for_a_stem_that_is_away(
+    product: Product,
+    archives: Archives,
+    files: FileServer,
+    two: Job,
+    tone: bytes,
+    stem_status: int,
+    api_status: int,
+    order: Callable[[Job], str],
+    kind: str,
+    count: int,
+) -> None:
+    downloads_end(product)
+    files.put("instrumental.mp3", status=stem_status)
+    files.put(ASKING, status=api_status)
+    with pytest.raises(TryLater):
+        await archives.run(order(two))
+    assert said(product, two) == []
+    files.put("instrumental.mp3", tone)
+    await archives.run(order(two))
+    assert len(shown(product, two, kind)) == count
+    assert said(product, two) == []
+
+
 async def test_stems_that_exceed_the_limit_together_are_refused(
     product: Product, two: Job, tone: bytes
 ) -> None:

@@ -254,11 +254,17 @@ async def test_a_remix_that_telegram_lost_is_made_again(product: Product, render
 
 
 async def test_stems_come_from_the_provider_where_telegram_gives_none(
-    product: Product, renders: Renders, files: FileServer, two: Job
+    product: Product, renders: Renders, files: FileServer, two: Job, tone: bytes
 ) -> None:
+    """A remix waits while the provider's host is away, too."""
     product.telegram.limits = Limits(10, product.telegram.limits.upload_bytes)
+    files.put("instrumental.mp3", status=503)
+    remix = await order(product, two, KARAOKE)
+    with pytest.raises(TryLater):
+        await renders.run(remix.id)
+    files.put("instrumental.mp3", tone)
     files.requests.clear()
-    await renders.run((await order(product, two, KARAOKE)).id)
+    await renders.run(remix.id)
     assert files.asked == ["instrumental.mp3"]
     assert len(remixed(product, two)) == 1
 

@@ -18,7 +18,7 @@ from stemdrop.provider.registry import Providers
 from stemdrop.services.audio_inspection import inspect_audio
 from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
-from worker.stems.download import DownloadedStem, StemDownloads, describe
+from worker.stems.download import DownloadedStem, StemDownloads, StemOutcome, describe
 from worker.stems.fetcher import StemFetcher
 
 log = logging.getLogger(__name__)
@@ -60,28 +60,28 @@ class StemDownloader:
         The next call may overwrite the file. Returns `None` if neither has the stem any more. Raises
         `TelegramError`, `httpx.HTTPError` or `TryLater` when a later try may succeed.
         """
-        unavailable: SourceUnavailable | None = None
+        can_retry = False
         try:
             return await self._from_telegram(job, stem, sent, folder / "cached", translate)
         except SourceGone as error:
             log.info("job %s: Telegram does not give stem %s: %s", job.id, stem.key, error)
         except SourceUnavailable as error:
-            unavailable = error
+            can_retry = True
             log.info("job %s: Telegram does not give stem %s now: %s", job.id, stem.key, error)
         except OSError as error:
             raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
-        file = await self._from_provider(job, stem, folder, translate) if stem.url else None
-        if file is None and unavailable:
-            raise TryLater(_UNAVAILABLE_S, f"stem {stem.key}: {unavailable}") from unavailable
-        return file
+        outcome = await self._from_provider(job, stem, folder, translate) if stem.url else None
+        if outcome and outcome.file:
+            return outcome.file
+        if can_retry or (outcome and outcome.can_retry):
+            raise TryLater(_UNAVAILABLE_S, f"stem {stem.key} cannot be downloaded now")
+        return None
 
-    async def _from_provider(
-        self, job: Job, stem: Stem, folder: Path, translate: Language
-    ) -> DownloadedStem | None:
+    async def _from_provider(self, job: Job, stem: Stem, folder: Path, translate: Language) -> StemOutcome:
         async with self.start(job, [stem], folder, translate) as downloads:
             outcome = await downloads.outcome(stem)
             await downloads.tag([outcome], job.facts)
-            return outcome.file
+            return outcome
 
     async def cover(self, job: Job) -> bytes | None:
         """Return Telegram's thumbnail of the source, a JPEG; `None` if no usable one can be downloaded."""
