@@ -13,6 +13,7 @@ from telegram.error import TelegramError
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
+from stemdrop.domain.song_facts import SongFacts
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.audio_inspection import inspect_audio
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Each process measures one song at a time, because measuring needs a whole core.
 _MEASURED_AT_ONCE = 1
+# The tempo of a sample differs by a smaller share from that of the whole song.
+_SAME_TEMPO = 0.03
 
 
 @dataclass(kw_only=True)
@@ -80,17 +83,18 @@ class Measuring:
             if not (job.missing or job.refused or job.links):
                 meter.silent = {stem.key for stem in job.result.stems if stem.key not in sent}
             with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
-                has_stems = await self._measure(job, sent, meter, folder)
+                await self._measure(job, sent, meter, folder)
+            facts = await meter.facts()
             # stems that Telegram and the provider have lost can never be measured
-            facts = await meter.facts() if has_stems else job.facts
+            if not meter.is_complete:
+                facts = _with_beats(job.facts, facts)
             await self.stem_cache.put_measures(job, facts, meter.peaks)
         if facts != job.facts:
             await self.store.set(job.id, facts=facts)
         return replace(job, facts=facts)
 
-    async def _measure(self, job: Job, sent: Mapping[str, Sent], meter: SongMeter, folder: Path) -> bool:
-        """Measure the sent stems one after the other; returns whether any could be fetched."""
-        is_fetched = False
+    async def _measure(self, job: Job, sent: Mapping[str, Sent], meter: SongMeter, folder: Path) -> None:
+        """Measure those of the sent stems that can be fetched, one after the other."""
         translate = self.translations.language(job.language)
         for stem in job.result.stems if job.result else ():
             if stem.key not in sent:
@@ -98,7 +102,6 @@ class Measuring:
             file = await self.downloader.download_sent(job, stem, sent[stem.key], folder, translate)
             if file is None:
                 continue
-            is_fetched = True
             audio_format = await run_in_thread(detect_format, file.path)
             content = await run_in_thread(inspect_audio, file.path)
             if audio_format and content:
@@ -106,4 +109,10 @@ class Measuring:
                     await meter.measure(stem, file.path, audio_format, content.duration_s)
             with suppress(FileNotFoundError):
                 file.path.unlink()
-        return is_fetched
+
+
+def _with_beats(known: SongFacts | None, found: SongFacts | None) -> SongFacts | None:
+    """Return what is known of a song, with the beats that some of its stems tell if the tempo agrees."""
+    if known and found and found.has_beats and abs(found.bpm - known.bpm) < _SAME_TEMPO * known.bpm:
+        return replace(known, bpm=found.bpm, beat_s=found.beat_s)
+    return known

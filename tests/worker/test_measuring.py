@@ -115,6 +115,24 @@ async def test_stems_that_are_lost_are_not_measured_again(
     assert (await product.job(job.id)).facts == job.facts
 
 
+@pytest.mark.parametrize("lost", ["vocals", "instrumental"])
+async def test_what_is_known_of_a_song_stays_known_when_a_stem_is_lost(
+    product: Product, job: Job, files: FileServer, lost: str
+) -> None:
+    """The other stem may tell the exact beats, which clicks need."""
+    await product.store.tick(job.id, {lost: Sent(1, "lost", "lost")})
+    del files.files[f"{lost}.mp3"]
+    await product.measuring().run(job.id)
+    measures = await product.song_measures.get(job)
+    assert measures
+    assert set(measures.peaks) == {"vocals", "instrumental"} - {lost}
+    assert measures.facts == (await product.job(job.id)).facts
+    assert job.facts
+    assert measures.facts
+    assert (measures.facts.key, measures.facts.loudness) == (job.facts.key, job.facts.loudness)
+    assert is_exact(measures.facts) if lost == "vocals" else measures.facts == job.facts
+
+
 async def test_a_stem_that_is_too_large_is_not_measured_in_part(product: Product, job: Job) -> None:
     await product.measuring(max_bytes=100_000).run(job.id)
     assert await product.song_measures.get(job) == Measures(job.facts)

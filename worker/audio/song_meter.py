@@ -74,6 +74,11 @@ class SongMeter:
         """The encoded peaks of each stem that was measured whole."""
         return {key: sound.peaks for key, sound in self._sounds.items() if sound.peaks}
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether each stem was measured, or need not be."""
+        return not self._is_broken and self.silent.union(self._sounds).issuperset(it.key for it in self.stems)
+
     async def facts(self) -> SongFacts | None:
         """Return what the stems measured so far tell for certain; `None` if neither tempo nor key is."""
         try:
@@ -120,9 +125,7 @@ class SongMeter:
         """
         import numpy as np  # noqa: PLC0415
 
-        if len(self._sounds) > MAX_ADDED or any(
-            stem.key not in self._sounds and stem.key not in self.silent for stem in self.stems
-        ):
+        if len(self._sounds) > MAX_ADDED or not self.is_complete:
             return None
         energies = np.convolve(self._sum(self.stems, "energies"), np.full(4, 0.25), "valid")
         levels = _OFFSET_DB + 10 * np.log10(np.maximum(energies, 1e-12))
