@@ -15,9 +15,9 @@ from bot.sources import MAX_DURATION_S, check_duration, check_size
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of_content
 from stemdrop.domain.jobs import Source, SourceKind
-from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, SourceUnusable, TryLater
+from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, SourceUnusable
 from stemdrop.services.audio_inspection import inspect_audio
-from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, NO_ROOM_AGAIN_S, temp_folder
+from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, temp_folder, writing
 
 
 class AudioCheck:
@@ -55,12 +55,8 @@ class AudioCheck:
             return await _inspected(source, file.path, file.size_bytes)
         with temp_folder(BOT_MIN_FREE_BYTES) as folder:
             path = folder / f"source{source.extension}"
-            try:
+            with writing("songs"):
                 size_bytes = await self._files.save(file, path, self._max_bytes)
-            except OSError as error:
-                raise TryLater(
-                    NO_ROOM_AGAIN_S, f"the song cannot be written to the disk: {error.strerror or error}"
-                ) from error
             return await _inspected(source, path, size_bytes)
 
 

@@ -22,7 +22,7 @@ from stemdrop.domain.outcomes import Run, Sent
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, archive_name, cut, in_sentence
 from stemdrop.errors import TryLater
-from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
+from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder, writing
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.job_store import JobStore
@@ -179,8 +179,9 @@ class Archives:
                 missing.append(translate.stem(stem))
                 continue
             name = unique_name(file.file_name, taken)
-            if await run_in_thread(add_to_zip, archive, file.path, name) > self.max_bytes:
-                return None
+            with writing("ZIPs"):
+                if await run_in_thread(add_to_zip, archive, file.path, name) > self.max_bytes:
+                    return None
         return missing
 
     async def _refuse_zip(self, job: Job, translate: Language) -> None:
@@ -217,7 +218,8 @@ class Archives:
         if voice is OPUS:
             labels = {"caption": in_sentence(file.title, MAX_CAPTION)}
         try:
-            duration_s = round(await run_in_thread(encode_voice, file.path, small, voice))
+            with writing("voice messages"):
+                duration_s = round(await run_in_thread(encode_voice, file.path, small, voice))
             kind = VOICE if voice is OPUS else AUDIO
             message = await self._send_file(job, kind, upload, duration=duration_s, **labels)
         except BadRequest as error:

@@ -13,8 +13,8 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_NAME, cut, plain
-from stemdrop.errors import TryLater
 from stemdrop.observability.metric_definitions import RENDER_SECONDS
+from stemdrop.services.disk_space import writing
 from stemdrop.storage.counters import Counters
 from worker.audio.formats import detect_format
 from worker.audio.mix_input import MixInput
@@ -122,7 +122,8 @@ class RemixMaker:
 
         async def fetch(stem: Stem, place: Path) -> MixInput | None:
             async with slots:
-                await anyio.Path(place).mkdir()
+                with writing("stems"):
+                    await anyio.Path(place).mkdir()
                 known = sent.get(stem.key, _NOT_SENT)
                 file = await self.downloader.download_sent(order.job, stem, known, place, order.translate)
                 audio_format = await run_in_thread(detect_format, file.path) if file else None
@@ -190,7 +191,5 @@ async def _mix_down(
 
         return mix_down(inputs, recipe, order.job.facts, path, audio_format, progress.note)
 
-    try:
+    with writing("remixes"):
         return await run_in_thread(render)
-    except OSError as error:
-        raise TryLater(60, f"remixes cannot be written: {error.strerror}") from error

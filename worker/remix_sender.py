@@ -12,6 +12,7 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import Recipe, RemixState
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, cut, in_sentence
 from stemdrop.errors import CachedFileGone, DeliveryOverridden, StoreUnavailable, TryLater
+from stemdrop.services.disk_space import writing
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.remixes import Remixes
 from worker.cancellable_thread import run_in_thread
@@ -113,8 +114,9 @@ class RemixSender:
         else:
             files = list(made.files.values())
             archive, taken = files[0].path.with_name("remixes.zip"), set[str]()
-            for file in files:
-                await run_in_thread(add_to_zip, archive, file.path, unique_name(file.file_name, taken))
+            with writing("remixes"):
+                for file in files:
+                    await run_in_thread(add_to_zip, archive, file.path, unique_name(file.file_name, taken))
             media = Upload(archive, order.archive_name)
         caption = own_caption(cached.title, order.archive_name) if cached else {}
         labels: dict[str, Any] = {"reply_markup": change_button(order), **caption, **_missing(order, made)}

@@ -34,6 +34,16 @@ def temp_folder(min_free_bytes: int) -> Iterator[Path]:
         yield Path(name)
 
 
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Raise `TryLater` if the disk is full, or broken, while the block writes `what`."""
+    try:
+        yield
+    except OSError as error:
+        why = f"{what} cannot be written: {error.strerror or error}"
+        raise TryLater(NO_ROOM_AGAIN_S, why) from error
+
+
 def shortage(min_free_bytes: int) -> str:
     """Return why no file can be stored now; empty while that many bytes are free."""
     try:

@@ -9,7 +9,7 @@ from collections import namedtuple
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import anyio
 import av
@@ -18,7 +18,9 @@ from fileserver import FileServer
 from product import Clock, Product, new_job, open_product, result_of
 from tones import mp3
 
+import worker.archives
 import worker.stems.fetcher
+import worker.zip_file
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.state import Limits
@@ -30,6 +32,8 @@ from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.keys import JOB_LIFETIME_S
 from stemdrop.tasks.engine import Queue, Task
 from worker.archives import MAX_PACK_RUNS, Archives
+from worker.audio.voice_encoder import encode_voice
+from worker.cancellable_thread import copy_stream
 
 ASKING = "api/v1/vocal-removal/record-info"
 
@@ -622,6 +626,35 @@ async def test_an_order_waits_for_room_on_the_disk(
             await archives.run(zip_of(two))
     await archives.run(zip_of(two))
     assert len(shown(product, two, "document")) == 1
+
+
+def copy_to_full_disk(source: IO[bytes], _: IO[bytes]) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        copy_stream(source, full)
+
+
+@pytest.mark.parametrize(("order", "kind", "count"), [(zip_of, "document", 1), (small_of, "voice", 2)])
+async def test_an_order_waits_when_the_disk_becomes_full(
+    product: Product,
+    archives: Archives,
+    two: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    order: Callable[[Job], str],
+    kind: str,
+    count: int,
+) -> None:
+    full = Path("/dev/full")
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.zip_file, "copy_stream", copy_to_full_disk)
+        patch.setattr(
+            worker.archives, "encode_voice", lambda source, _, voice: encode_voice(source, full, voice)
+        )
+        with pytest.raises(TryLater, match="No space left on device") as later:
+            await archives.run(order(two))
+    assert later.value.after_s == 60
+    assert said(product, two) == []
+    await archives.run(order(two))
+    assert len(shown(product, two, kind)) == count
 
 
 async def test_two_taps_before_the_end_are_one_order(product: Product, archives: Archives, two: Job) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import anyio
 import av
@@ -25,6 +25,7 @@ from tones import mp3
 
 import worker.renders
 import worker.stems.fetcher
+import worker.zip_file
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.state import Limits
@@ -40,7 +41,7 @@ from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.keys import REMIX
 from stemdrop.tasks.engine import Queue, Task
 from worker.audio.mixdown import mix_down
-from worker.cancellable_thread import raise_if_cancelled
+from worker.cancellable_thread import copy_stream, raise_if_cancelled
 from worker.renders import MAX_RENDER_RUNS, Renders
 
 KARAOKE = Recipe().with_gain("vocals", OFF_DB)
@@ -657,6 +658,23 @@ async def test_a_remix_waits_for_room_on_the_disk(
             await renders.run(remix.id)
     await renders.run(remix.id)
     assert len(remixed(product, two)) == 1
+
+
+def copy_to_full_disk(source: IO[bytes], _: IO[bytes]) -> None:
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        copy_stream(source, full)
+
+
+async def test_a_pack_waits_when_the_disk_becomes_full(
+    product: Product, renders: Renders, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remix = await order(product, two, *PACK[:2], is_archive=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.zip_file, "copy_stream", copy_to_full_disk)
+        with pytest.raises(TryLater, match="No space left on device"):
+            await renders.run(remix.id)
+    await renders.run(remix.id)
+    assert len(remixed(product, two, "document")) == 1
 
 
 async def test_flood_limits_put_a_remix_off_and_such_runs_do_not_count(

@@ -22,9 +22,9 @@ from stemdrop.errors import (
     SeparationError,
     StemGone,
     StemTooBig,
-    TryLater,
 )
 from stemdrop.provider.registry import Providers
+from stemdrop.services.disk_space import writing
 from worker.audio.formats import detect_format
 from worker.audio.mp3_length import counted_length
 from worker.audio.song_meter import SongMeter
@@ -117,7 +117,8 @@ class StemDownloads:
 
     async def outcome(self, stem: Stem) -> StemOutcome:
         """Wait for the end of this stem's download. Raises `TryLater` when the disk is full."""
-        return await self._running[stem.key]
+        with writing("stems"):
+            return await self._running[stem.key]
 
     async def _download(self, stem: Stem, target: Path) -> StemOutcome:
         name = self.translate.stem(stem)
@@ -141,8 +142,6 @@ class StemDownloads:
                 file = replace(file, audio_format=found.audio_format)
         except StemTooBig:
             return StemOutcome(stem, name, link=url)
-        except OSError as error:
-            raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         except FetchFailed as error:
             log.warning("job %s: stem %s cannot be fetched: %s", self.job.id, stem.key, error)
             return StemOutcome(stem, name, can_retry=not isinstance(error, StemGone | AddressRefused))

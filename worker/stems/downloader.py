@@ -16,6 +16,7 @@ from stemdrop.domain.results import Stem
 from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, TryLater
 from stemdrop.provider.registry import Providers
 from stemdrop.services.audio_inspection import inspect_audio
+from stemdrop.services.disk_space import writing
 from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem, StemDownloads, StemOutcome, describe
@@ -62,14 +63,13 @@ class StemDownloader:
         """
         can_retry = False
         try:
-            return await self._from_telegram(job, stem, sent, folder / "cached", translate)
+            with writing("stems"):
+                return await self._from_telegram(job, stem, sent, folder / "cached", translate)
         except SourceGone as error:
             log.info("job %s: Telegram does not give stem %s: %s", job.id, stem.key, error)
         except SourceUnavailable as error:
             can_retry = True
             log.info("job %s: Telegram does not give stem %s now: %s", job.id, stem.key, error)
-        except OSError as error:
-            raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         outcome = await self._from_provider(job, stem, folder, translate) if stem.url else None
         if outcome and outcome.file:
             return outcome.file

@@ -55,6 +55,13 @@ def test_a_video_without_sound_is_refused(tmp_path: Path) -> None:
         encode_voice(source, tmp_path / "small", OPUS)
 
 
+@pytest.mark.parametrize("voice", [OPUS, AAC])
+def test_a_full_disk_is_no_fault_of_the_audio(tmp_path: Path, voice: VoiceFormat) -> None:
+    source = record(tmp_path / "stem.flac", "flac", tone())
+    with pytest.raises(OSError, match="No space left on device"):
+        encode_voice(source, Path("/dev/full"), voice)
+
+
 def test_a_playlist_is_not_opened(tmp_path: Path) -> None:
     record(tmp_path / "secret.wav", "wav", tone())
     source = tmp_path / "stem.mp3"
