@@ -39,13 +39,10 @@ YOUNG_UNTIL_S = 300.0
 _UPDATED_STATES = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
 
 
-class _TelegramAway(Exception):
-    """Telegram cannot be reached."""
-
-
 @dataclass
 class _Run:
     written: int = 0
+    is_telegram_away: bool = False
     chats: set[int] = field(default_factory=set)  # in which the run has tried to update a message
     waiting: Counter[int] = field(default_factory=Counter)  # chat → jobs that wait for other jobs of the chat
 
@@ -67,11 +64,9 @@ class ProgressUpdates:
         looks: list[tuple[DueJob, float]] = []
         try:
             for due in sorted(await self.due_jobs.find(JOBS_PER_RUN), key=_last_shown_at):
-                if done.written == MESSAGES_PER_RUN:
+                if done.written == MESSAGES_PER_RUN or done.is_telegram_away:
                     break
                 looks.append((due, self._not_after_offer(due.job, await self._look(due.job, done))))
-        except _TelegramAway:
-            return
         finally:
             await self.due_jobs.put_off(looks)
 
@@ -110,11 +105,12 @@ class ProgressUpdates:
             done.chats.add(job.chat_id)
             return self.clock() + NEXT_RUN_S
         except TelegramError as error:
-            if isinstance(error, NetworkError) and not isinstance(error, BadRequest):
-                log.info("job %s: its message waits: %s", job.id, error)
-                raise _TelegramAway from error
+            done.is_telegram_away = isinstance(error, NetworkError) and not isinstance(error, BadRequest)
             level = logging.DEBUG if is_gone(error) else logging.WARNING
+            if done.is_telegram_away:
+                level = logging.INFO
             log.log(level, "job %s: its message could not be updated: %s", job.id, error)
+            # only this chat may fail, so the next run begins with another one
             await self.store.set(job.id, shown_at=self.clock())
         done.chats.add(job.chat_id)
         if job.chat_id < 0:

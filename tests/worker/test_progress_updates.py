@@ -274,7 +274,21 @@ async def test_a_run_ends_while_telegram_is_away(
     assert edits(product) == 1
     product.telegram.faults.clear()
     await product.progress_updates().run()
-    assert edits(product) == 4
+    assert edits(product) == 3
+    assert sum(await passes(product, YOUNG_S)) == 3
+
+
+async def test_chats_whose_edits_keep_failing_stop_no_other_chat(product: Product, song: Path) -> None:
+    *failing, other = await many(product, song, 4)
+    for job in failing:
+        product.telegram.faults.add(
+            FaultKind.SERVER_ERROR, method="editMessageText", chat_id=job.chat_id, times=None
+        )
+    await passes(product, 2 * OLD_S)
+    assert "so far" in text(product, other)
+    product.telegram.faults.clear()
+    await passes(product, OLD_S)
+    assert all("so far" in text(product, job) for job in failing)
 
 
 async def test_a_job_that_moves_during_an_update_is_shown_as_it_is(
