@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from bot.sources import MAX_DURATION_S, check_duration, check_size
+from stemdrop.chat.shared_disk import reading_shared_disk
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of_content
 from stemdrop.domain.jobs import Source, SourceKind
@@ -52,7 +53,8 @@ class AudioCheck:
     async def _download(self, source: Source) -> Source:
         file = await self._files.find(source.file_id)
         if file.path is not None:
-            return await _inspected(source, file.path, file.size_bytes)
+            with reading_shared_disk():
+                return await _inspected(source, file.path, file.size_bytes)
         with temp_folder(BOT_MIN_FREE_BYTES) as folder:
             path = folder / f"source{source.extension}"
             with writing("songs"):

@@ -135,7 +135,7 @@ class SourceTooBig(SourceGone):
 
 
 class SourceUnavailable(StemdropError):
-    """Telegram says that the file is temporarily unavailable, even after retries for some seconds."""
+    """The file is unavailable now at Telegram, even after retries for some seconds, or on the shared disk."""
 
 
 class DeliveryOverridden(StemdropError):

@@ -19,7 +19,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.domain.audio_types import mime_type_of
-from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
+from stemdrop.errors import SourceGone, SourceUnavailable, StoreUnavailable, TooOften
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
 from stemdrop.storage.job_store import JobStore
@@ -156,7 +156,7 @@ class _Download(Response):
                     body = self._checked(chunks)
                     response = StreamingResponse(body, self._part.status, self._part.headers)
                     await response(scope, receive, send_on)
-            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            except (httpx.HTTPError, httpx.InvalidURL, OSError, SourceUnavailable) as error:
                 log.warning(
                     "job %s: the download of its source failed: %s", self._job_id, type(error).__name__
                 )

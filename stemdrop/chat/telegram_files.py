@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import anyio
 import httpx
 from telegram import Bot, File
 from telegram.error import BadRequest, Forbidden
 
+from stemdrop.chat.shared_disk import readable_size, reading_shared_disk
 from stemdrop.chat.telegram_bot import is_file_unavailable
 from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable
 
@@ -44,13 +46,11 @@ class TelegramFiles:
         location = file.file_path or ""
         if not location:
             raise SourceGone("Telegram names no path for the file")
-        # in local mode the library makes a URL of a path that is not on this machine's disk
         if location.startswith(("http://", "https://")) and not self._bot.local_mode:
             return TelegramFile(file.file_size or 0, None, location)
-        path = Path(location)
-        if not await anyio.Path(path).is_file():
-            raise SourceGone("the file is not on the disk that the Bot API server shares")
-        return TelegramFile((await anyio.Path(path).stat()).st_size, path)
+        # in local mode the library makes a URL of a path at which it finds no file
+        path = Path(location.removeprefix(f"{self._bot.base_file_url}/"))
+        return TelegramFile(await anyio.to_thread.run_sync(readable_size, path), path)
 
     async def ask(self, file_id: str) -> File:
         """Ask Telegram about a file, which may be on another machine's disk. Raises as `find`."""
@@ -66,9 +66,15 @@ class TelegramFiles:
     async def open(
         self, file: TelegramFile, start: int = 0, end: int | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open the bytes from `start` to before `end`. Raises `SourceGone` or `httpx.HTTPError`."""
+        """Open the bytes from `start` to before `end`.
+
+        Raises `SourceGone`, `SourceUnavailable` or `httpx.HTTPError`; the bytes raise the last two.
+        """
         if file.path is not None:
-            yield _read_disk(file.path, start, end)
+            with reading_shared_disk():
+                source = file.path.open("rb")
+            with source:
+                yield _read_disk(source, start, end)
             return
         headers = {"Accept-Encoding": "identity"}
         if start or end is not None:
@@ -95,17 +101,17 @@ class TelegramFiles:
         return size
 
 
-async def _read_disk(path: Path, start: int, end: int | None) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        left = None if end is None else end - start
-        while left is None or left > 0:
-            size = CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)
+async def _read_disk(file: BinaryIO, start: int, end: int | None) -> AsyncIterator[bytes]:
+    file.seek(start)
+    left = None if end is None else end - start
+    while left is None or left > 0:
+        size = CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)
+        with reading_shared_disk():
             chunk = await anyio.to_thread.run_sync(file.read, size)
-            if not chunk:
-                return
-            left = None if left is None else left - len(chunk)
-            yield chunk
+        if not chunk:
+            return
+        left = None if left is None else left - len(chunk)
+        yield chunk
 
 
 async def _slice(chunks: AsyncIterator[bytes], skip: int, left: int | None) -> AsyncIterator[bytes]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from stemdrop.chat.shared_disk import readable_size
 from stemdrop.doctor.context import CheckContext
 from stemdrop.doctor.report import SubjectReport
 from stemdrop.doctor.server_requests import ServerUnreachable, origin, quoted, send
-from stemdrop.errors import StoreUnavailable
+from stemdrop.errors import SourceGone, SourceUnavailable, StoreUnavailable
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.storage.heartbeats import BEAT_S
 from stemdrop.storage.job_store import JobStore
@@ -170,7 +171,7 @@ async def _is_polled(context: CheckContext) -> bool:
 
 
 async def check_files(context: CheckContext, report: SubjectReport) -> None:
-    """Check that a local Bot API server's file paths exist here. Raises `ServerUnreachable`."""
+    """Check that a local Bot API server's files can be read here. Raises `ServerUnreachable`."""
     url, is_local = context.settings.telegram_api_url, context.settings.telegram_local_mode
     if urlsplit(url).hostname == urlsplit(_PUBLIC).hostname:
         if is_local:
@@ -185,13 +186,24 @@ async def check_files(context: CheckContext, report: SubjectReport) -> None:
     elif is_local and not path.startswith("/"):
         found = "TELEGRAM_LOCAL_MODE is on, but the Bot API server does not run with --local"
         report.wrong("files", found, "start the server with --local, or set TELEGRAM_LOCAL_MODE=false")
-    elif is_local and not await asyncio.to_thread(Path(path).is_file):
-        report.wrong("files", "the Bot API server's files do not exist on this machine", _MOUNT)
+    elif is_local and (problem := await asyncio.to_thread(_disk_problem, Path(path))):
+        report.wrong("files", f"the Bot API server's files {problem}", _MOUNT)
     elif not is_local and path.startswith("/"):
         found = "the Bot API server runs with --local, but TELEGRAM_LOCAL_MODE is off"
         report.wrong("files", found, f"set TELEGRAM_LOCAL_MODE=true, and {_MOUNT}")
     else:
         report.ok("files", "on the disk shared with it" if is_local else "from this Bot API server")
+
+
+def _disk_problem(path: Path) -> str:
+    """Return why the file cannot be read here; empty if it can."""
+    try:
+        readable_size(path)
+    except SourceGone:
+        return "do not exist on this machine"
+    except SourceUnavailable as error:
+        return f"cannot be read: {error}"
+    return ""
 
 
 async def _path_of_a_song(context: CheckContext) -> str | None:

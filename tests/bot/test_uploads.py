@@ -287,6 +287,21 @@ async def test_in_local_mode_a_large_file_is_inspected_in_place(local_room: BotR
     assert (job.source.duration_s, job.source.size_bytes) == (120, len(read(path)))
 
 
+async def test_in_local_mode_a_file_that_cannot_be_read_is_asked_for_again(
+    local_room: BotRoom, tmp_path: Path
+) -> None:
+    user = local_room.telegram.add_user("Alice")
+    sent = await local_room.telegram.send_file(user.id, record(tmp_path / "song.wav", seconds=1))
+    assert sent.media
+    location = local_room.telegram.file_location(sent.media["file_id"])
+    location.unlink()
+    location.symlink_to("/proc/self/mem")  # which opens, and fails to be read
+    await local_room.handle()
+    (answer,) = local_room.after(sent)
+    assert answer.text == "Telegram does not give me this file. Please send it again."
+    await nothing_was_made(local_room, user)
+
+
 def read(path: Path) -> bytes:
     return path.read_bytes()
 

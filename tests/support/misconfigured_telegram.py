@@ -190,6 +190,21 @@ async def unmounted(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
         shutil.rmtree(folder.with_name("elsewhere"))
 
 
+@misconfiguration(
+    "a local server whose files cannot be read here",
+    "Telegram: files",
+    "cannot be read",
+    "mount its folder here under the same path, readable for stemdrop's user",
+)
+async def unreadable(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_LOCAL_MODE"] = "true"
+    async with local_server(doctor_fixture) as folder:
+        for path in [path for path in folder.rglob("*") if path.is_file()]:
+            path.unlink()
+            path.symlink_to(path)  # which the disk refuses to open
+        yield
+
+
 async def poll_for_ever(doctor_fixture: DoctorFixture) -> None:
     """Poll like another program: a refused poll is repeated."""
     environ = doctor_fixture.environ

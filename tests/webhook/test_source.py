@@ -541,3 +541,6 @@ async def test_in_local_mode_the_file_is_read_from_the_shared_disk(local: Produc
         assert (part.status_code, part.content) == (206, content[100:70001])
         location.unlink()
         assert (await client.get(path_of(local, job))).status_code == 404
+        location.symlink_to(location)  # which the disk refuses to open
+        answer = await client.get(path_of(local, job))
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)

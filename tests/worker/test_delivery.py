@@ -179,6 +179,26 @@ async def test_an_unavailable_cover_delays_nothing(
     assert len(stems(product, job.chat_id)) == 2
 
 
+async def test_a_cover_that_the_shared_disk_does_not_give_delays_nothing(
+    redis_url: str, tmp_path: Path, song: Path, files: FileServer, put: Callable[..., dict[str, str]]
+) -> None:
+    telegram = Telegram(tmp_path / "local", local=True)
+    async with (
+        run_telegram(telegram) as url,
+        open_product(redis_url, telegram, url, api_url=files.url, TELEGRAM_LOCAL_MODE="true") as product,
+    ):
+        sent = await telegram.send_file(telegram.add_user("Alice").id, song)
+        cover = telegram.files.add_jpeg(jpeg_from_colour(300, 300))
+        location = telegram.file_location(cover["file_id"])
+        location.unlink()
+        location.symlink_to("/proc/self/mem")  # which opens, and fails to be read
+        source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
+        result = result_of(put("vocals", "drums"))
+        job = await product.at(JobState.DELIVERING, sent, source=source, result=result)
+        await product.delivery().run(job.id)
+        assert len(stems(product, job.chat_id)) == 2
+
+
 async def test_a_cover_that_telegram_refuses_delays_nothing(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:

@@ -2,6 +2,7 @@
 the token shows nowhere."""
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -25,11 +26,14 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S, RateLimiter, build_bot
 from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
-from stemdrop.errors import SourceGone, TryLater
+from stemdrop.errors import SourceGone, SourceUnavailable, TryLater
 from stemdrop.observability.metric_definitions import LAST_TRY
 from stemdrop.settings import Settings
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import FloodLimiter
+
+# Linux opens it for its own process, and fails to read its first byte.
+UNREADABLE = Path("/proc/self/mem")
 
 
 @pytest.fixture
@@ -345,7 +349,7 @@ async def test_in_local_mode_a_file_is_read_from_the_disk(
     assert bytes_of(file.path) == bytes_of(song)
     assert not [call for call in telegram.calls if call.method == DOWNLOAD]
     remove(file.path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SourceGone):
         await read(files, file)
 
 
@@ -357,6 +361,25 @@ async def test_in_local_mode_an_unshared_disk_is_reported(
     remove(telegram.file_location(file_id))
     with pytest.raises(SourceGone, match="disk"):
         await files.find(file_id)
+
+
+@pytest.mark.parametrize("is_local", [True])
+async def test_in_local_mode_a_file_that_cannot_be_read_is_unavailable(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
+    file_id = await add_file(telegram, alice, song)
+    file = await files.find(file_id)
+    assert file.path
+    remove(file.path)
+    for target in (file.path, UNREADABLE):  # a link to itself cannot be opened
+        file.path.symlink_to(target)
+        with pytest.raises(SourceUnavailable) as not_found:
+            await files.find(file_id)
+        with pytest.raises(SourceUnavailable) as not_read:
+            await read(files, file)
+        for met in (not_found, not_read):
+            assert telegram.token not in "".join(traceback.format_exception(met.value))
+        remove(file.path)
 
 
 @pytest.mark.parametrize("file_id", ["unknown", "", "../../etc/passwd", "\x00"])
