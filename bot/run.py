@@ -28,7 +28,8 @@ async def run_bot(parts: Parts, update_health: UpdateHealth, stop: asyncio.Event
         log.warning("the separation API's abilities could not be stored: %s", error)
     tasks = build_bot(parts)
     await tasks.application.initialize()
-    await offer_admin_link(parts.users, bot.username)
+    if not await call_until_done(lambda: offer_admin_link(parts.users, bot.username), stop):
+        return
     log.info("bot @%s ready, updates by %s", bot.username, parts.settings.telegram_updates)
     stop_handling = asyncio.Event()
     handling = asyncio.create_task(

@@ -5,11 +5,14 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
-from product import BotRoom, Product, open_product
+from product import BotRoom, Product, open_product, until
+from tcp_proxy import TcpProxy
 
-from bot.run import offer_admin_link
+from bot.run import offer_admin_link, run_bot
+from bot.update_health import UpdateHealth
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
@@ -62,6 +65,23 @@ async def test_the_link_is_printed_until_it_is_used(
     assert answer.text.startswith("You run this bot now.")
     assert await offered(new_room.product, capsys) == ""
     assert not await new_room.product.redis.exists("stemdrop:people:admin-link")
+
+
+async def test_the_bots_start_waits_for_a_redis_that_is_away(
+    redis_url: str, telegram: Telegram, caplog: pytest.LogCaptureFixture
+) -> None:
+    port, stop = urlsplit(redis_url).port or 0, asyncio.Event()
+    async with (
+        run_telegram(telegram) as url,
+        TcpProxy(lambda: [port]).run() as wire,
+        open_product(redis_url.replace(f":{port}", f":{wire.port}"), telegram, url) as product,
+    ):
+        wire.cut()
+        bot = asyncio.create_task(run_bot(product, UpdateHealth(), stop))
+        await until(lambda: bot.done() or "Redis cannot be reached" in caplog.text)
+        stop.set()
+        await bot
+        wire.mend()
 
 
 async def test_the_new_admin_is_welcomed_although_the_first_reply_failed(
