@@ -15,7 +15,7 @@ from bot.sources import name_of, source_of
 from bot.uploads import Uploads, explain, make_job, post_of
 from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.translations import Translations
-from stemdrop.domain.jobs import Source, SourceKind
+from stemdrop.domain.jobs import JobState, Source, SourceKind
 from stemdrop.errors import SourceUnusable, TryLater
 from stemdrop.storage.albums import Album, AlbumFile, Albums, Asker
 from stemdrop.storage.job_store import JobStore
@@ -99,7 +99,8 @@ class AlbumChats:
         for file in album.files if album else ():
             if album and file.is_waiting:
                 is_late = self.clock() > album.joined_at + CHECK_FOR_S
-                await self._check(key, file, asker, is_late=is_late)
+                if not await self._check(key, file, asker, is_late=is_late):
+                    return
         if album := await self.albums.get(key):
             await self.menu.show(key, album, self.translations.language(asker.language))
 
@@ -110,20 +111,22 @@ class AlbumChats:
         """
         return not key.startswith("-") or await self.albums.claim(album.files[0].post, key)
 
-    async def _check(self, key: str, file: AlbumFile, asker: Asker, *, is_late: bool) -> None:
+    async def _check(self, key: str, file: AlbumFile, asker: Asker, *, is_late: bool) -> bool:
+        """Give the song a job, or a refusal. False: its album was deleted meanwhile."""
         translate, number = self.translations.language(asker.language), file.song.source_message_id
         account = asker.user_id or file.song.chat_id
         job = replace(file.song, user_id=asker.user_id, account=account, language=translate.code)
         try:
             if is_late:
-                await self.albums.end(key, number, refusal=translate("trouble"))
-                return
+                return await self.albums.end(key, number, refusal=translate("trouble"))
             job = await self.uploads.checked(job)
         except SourceUnusable as error:
             log.info("a song of album %s was refused: %s", key, error.reason)
-            await self.albums.end(key, number, refusal=explain(error, translate))
+            return await self.albums.end(key, number, refusal=explain(error, translate))
         except httpx.HTTPError as error:  # the error's text may hold a URL with the bot's token
             raise TryLater(_AGAIN_S, f"a song broke off: {type(error).__name__}") from error
-        else:
-            job_id = await self.store.add(job, file.post)
-            await self.albums.end(key, number, job_id=job_id)
+        job_id = await self.store.add(job, file.post)
+        is_kept = await self.albums.end(key, number, job_id=job_id)
+        if not is_kept:
+            await self.store.forget(job_id, only_in=JobState.CHOOSING)
+        return is_kept

@@ -71,9 +71,11 @@ class Album:
 
 
 _WRITE = """
--- KEYS: album   ARGV: field, value, …
+-- KEYS: album   ARGV: a field that must exist, field, value, …
 -- an album that has expired or was deleted stays deleted
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return 1
 """
 
 
@@ -130,9 +132,10 @@ class Albums(RedisStore):
             order=AlbumOrder(**{**order, "mode": Mode(order["mode"])}) if order else None,
         )
 
-    async def end(self, key: str, message_id: int, *, job_id: str = "", refusal: str = "") -> None:
-        """Note the job of the file in this message, or why it is refused."""
-        await self._set(key, {f"end:{message_id}": json.dumps({"job_id": job_id, "refusal": refusal})})
+    async def end(self, key: str, message_id: int, *, job_id: str = "", refusal: str = "") -> bool:
+        """Note the job of the file in this message, or why it is refused. False: the album was deleted."""
+        end = json.dumps({"job_id": job_id, "refusal": refusal})
+        return await self._set(key, {f"end:{message_id}": end}, only_with=f"file:{message_id}")
 
     async def note_menu(self, key: str, message_id: int) -> None:
         await self._set(key, {"message_id": str(message_id)})
@@ -155,9 +158,9 @@ class Albums(RedisStore):
         keys = await self.of(account)
         await self._redis.delete(ALBUMS_OF.format(account), *(ALBUM.format(key) for key in keys))
 
-    async def _set(self, key: str, fields: dict[str, str]) -> None:
-        args = [text for pair in fields.items() for text in pair]
-        await run_script(self._redis, _WRITE, [ALBUM.format(key)], args)
+    async def _set(self, key: str, fields: dict[str, str], only_with: str = "joined_at") -> bool:
+        args = [only_with, *(text for pair in fields.items() for text in pair)]
+        return bool(await run_script(self._redis, _WRITE, [ALBUM.format(key)], args))
 
 
 def _file(number: int, stored: dict[str, str]) -> AlbumFile:

@@ -3,9 +3,11 @@
 from io import BytesIO
 from pathlib import Path
 
+import httpx
 import pytest
 from product import BotRoom, open_product
 from recordings import record
+from redis_search import find_keys
 
 from bot.albums import AlbumChats
 from bot.app import build_albums
@@ -13,6 +15,7 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Chat, Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.abilities import ALL, Abilities, Ability
 from stemdrop.domain.jobs import INSTRUMENTS, Job, JobState, Mode
 from stemdrop.errors import TryLater
@@ -364,6 +367,26 @@ async def test_deletion_forgets_albums(
     await room.taps(asked, 0)
     assert [key async for key in room.product.redis.scan_iter("stemdrop:a*album*")] == []
     assert "no longer works" in (await room.taps(menu, ALL_VOCALS)).answer_text
+
+
+async def test_deletion_while_the_songs_are_checked_leaves_no_job(
+    room: BotRoom, alice: User, tmp_path: Path
+) -> None:
+    downloads: list[httpx.Request] = []
+
+    async def delete(request: httpx.Request) -> None:
+        downloads.append(request)
+        (asked,) = await room.says(alice, "/delete")
+        await room.taps(asked, 0)
+
+    async with httpx.AsyncClient(event_hooks={"request": [delete]}) as client:
+        albums = build_albums(room.product.changed(files=TelegramFiles(room.product.bot, client)))
+        takes = [record(tmp_path / f"Secret {name}.wav", seconds=1) for name in ("One", "Two")]
+        await send(room, alice, takes)
+        await gather(room, albums)
+    assert len(downloads) == 1
+    assert await find_keys(room.product.settings.redis_url, "Secret") == []
+    assert len(room.telegram.bot_messages(alice.id)) == 1  # the answer to `/delete`
 
 
 async def test_what_the_days_credits_do_not_suffice_for_is_offered_in_part(
