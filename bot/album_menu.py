@@ -23,7 +23,7 @@ from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Choice, Job, JobState
 from stemdrop.domain.taps import DEARER_TEXT
-from stemdrop.storage.albums import Album, AlbumOrder, Albums
+from stemdrop.storage.albums import Album, AlbumOrder, Albums, Asker
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
 
@@ -65,16 +65,35 @@ class AlbumMenu:
             album = await self.albums.get(key)
             if album is None or album.asker is None:
                 await answer_tap(query, translate("tap.stale"))
-            elif not await may_choose(query, replace(album.files[0].song, user_id=album.asker.user_id)):
+            elif (jobs := await self._claim(query, key, album, album.asker)) is None:
                 await answer_tap(query, translate("tap.not_yours"))
             else:
-                await self._act(query, translate, key, album, words)
+                await self._act(query, translate, key, album, jobs, words)
+
+    async def _claim(self, query: CallbackQuery, key: str, album: Album, asker: Asker) -> list[Job] | None:
+        """Return the waiting songs, which now belong to the tapper; `None` if another user may choose."""
+        if not await may_choose(query, replace(album.files[0].song, user_id=asker.user_id)):
+            return None
+        user_id, waiting = query.from_user.id, await self._waiting(album)
+        jobs = [job for job in waiting if await self._claim_song(job, user_id)]
+        if waiting and not jobs:
+            return None
+        if not asker.user_id:  # songs that still come belong to the tapper, too
+            await self.albums.give(key, replace(asker, user_id=user_id))
+        return [replace(job, user_id=user_id, account=user_id) for job in jobs]
+
+    async def _claim_song(self, job: Job, user_id: int) -> bool:
+        return job.user_id == user_id or (not job.user_id and await self.store.claim(job, user_id))
 
     async def _act(
-        self, query: CallbackQuery, translate: Language, key: str, album: Album, words: Sequence[str]
+        self,
+        query: CallbackQuery,
+        translate: Language,
+        key: str,
+        album: Album,
+        jobs: list[Job],
+        words: Sequence[str],
     ) -> None:
-        jobs = [job for job in await self._waiting(album) if await self._claim(job, query.from_user.id)]
-        jobs = [replace(job, user_id=query.from_user.id, account=query.from_user.id) for job in jobs]
         match words:
             case [AlbumAction.SINGLY]:
                 await answer_tap(query, None)
@@ -192,9 +211,6 @@ class AlbumMenu:
 
     async def _songs(self, jobs: Sequence[Job]) -> list[Song]:
         return [Song(job, await self.actions.job_message.instrument_details(job)) for job in jobs]
-
-    async def _claim(self, job: Job, user_id: int) -> bool:
-        return job.user_id == user_id or (not job.user_id and await self.store.claim(job, user_id))
 
     async def _write_menu(
         self,

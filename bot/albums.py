@@ -64,9 +64,9 @@ class AlbumChats:
         await self.albums.join(key, draft, post_of(song), "" if source else translate("other.document"))
         asking = Asker(user_id, translate.code, request.message_id) if is_asked else None
         asker = await self.albums.ask(key, asking)
-        if asking and asker != asking and request is not song:
-            return False
         if asker:
+            if asking and asker.request_id != asking.request_id and request is not song:
+                return False
             # under its own key: a task that is about to end would not see this song
             argument = f"{key}:{request.message_id}"
             await self.engine.add(Task.ALBUM, argument, argument)
@@ -83,7 +83,7 @@ class AlbumChats:
             raise TryLater(min(left_s, GATHER_S), "more songs of the album may come")
         async with self.store.sending(f"album:{key}"):
             try:
-                await self._gather(key, album.asker)
+                await self._gather(key)
             except ChatMigrated:
                 await self.albums.close(key)
                 raise TryLater(_AGAIN_S, "the group became a supergroup: each song gets its menu") from None
@@ -92,12 +92,13 @@ class AlbumChats:
                     raise TryLater(_AGAIN_S, f"Telegram: {type(error).__name__}: {error}") from error
                 log.warning("album %s: its menu cannot be shown: %s", key, error)
 
-    async def _gather(self, key: str, asker: Asker) -> None:
+    async def _gather(self, key: str) -> None:
         album = await self.albums.get(key)
-        if album and not await self._is_first(key, album):
+        if album is None or album.asker is None or not await self._is_first(key, album):
             return
-        for file in album.files if album else ():
-            if album and file.is_waiting:
+        asker = album.asker
+        for file in album.files:
+            if file.is_waiting:
                 is_late = self.clock() > album.joined_at + CHECK_FOR_S
                 if not await self._check(key, file, asker, is_late=is_late):
                     return

@@ -31,7 +31,7 @@ class AlbumFile:
 class Asker:
     """The user who wants an album split, in the message `request_id`.
 
-    `user_id` 0: every member of the chat may choose.
+    `user_id` 0: every member of the chat may choose, until one does.
     """
 
     user_id: int
@@ -102,12 +102,17 @@ class Albums(RedisStore):
             async with self._redis.pipeline() as pipeline:
                 pipeline.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
                 pipeline.expire(ALBUM.format(key), ALBUM_LIFETIME_S)  # it may just have been deleted
-                if asker.user_id:
-                    pipeline.sadd(ALBUMS_OF.format(asker.user_id), key)
-                    pipeline.expire(ALBUMS_OF.format(asker.user_id), ALBUM_LIFETIME_S)
                 await pipeline.execute()
         stored = await self._redis.hget(ALBUM.format(key), "asker")
-        return Asker(**json.loads(stored)) if stored else None
+        found = Asker(**json.loads(stored)) if stored else None
+        if asker and found:
+            await self._list(key, found.user_id)
+        return found
+
+    async def give(self, key: str, asker: Asker) -> None:
+        """Let an album for which every member could choose belong to this asker."""
+        await self._list(key, asker.user_id)
+        await self._set(key, {"asker": json.dumps(asdict(asker))})
 
     async def claim(self, post: str, key: str) -> bool:
         """Reserve `post` for this album. False: another album, its copy, has reserved it."""
@@ -157,6 +162,14 @@ class Albums(RedisStore):
         """Delete the albums that this account has sent or asked for."""
         keys = await self.of(account)
         await self._redis.delete(ALBUMS_OF.format(account), *(ALBUM.format(key) for key in keys))
+
+    async def _list(self, key: str, account: int) -> None:
+        """Note that the account, if it is not 0, has asked for the album."""
+        if account:
+            async with self._redis.pipeline() as pipeline:
+                pipeline.sadd(ALBUMS_OF.format(account), key)
+                pipeline.expire(ALBUMS_OF.format(account), ALBUM_LIFETIME_S)
+                await pipeline.execute()
 
     async def _set(self, key: str, fields: dict[str, str], only_with: str = "joined_at") -> bool:
         args = [only_with, *(text for pair in fields.items() for text in pair)]

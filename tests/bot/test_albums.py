@@ -44,6 +44,16 @@ async def send(room: BotRoom, user: User, songs: list[Path], **how: str | int) -
     return [await room.sends(user, song, media_group_id="77", **how) for song in songs]
 
 
+async def send_anonymously(room: BotRoom, group: Chat, admin: User, songs: list[Path]) -> None:
+    """Send songs as an admin whom Telegram shows as the group."""
+    bot = {"id": 1087968824, "is_bot": True, "first_name": "Group"}
+    for song in songs:
+        await room.telegram.send_file(group.id, song, user_id=admin.id, media_group_id="77", caption="/stems")
+        message = room.telegram.updates.pending[-1]["message"]
+        message |= {"from": bot, "sender_chat": message["chat"]}
+        await room.handle()
+
+
 async def gather(room: BotRoom, albums: AlbumChats) -> None:
     """Let a second pass, and run the tasks of the albums."""
     room.product.clock.advance(1)
@@ -338,6 +348,28 @@ async def test_a_caption_in_a_group_asks_for_songs_that_came_before_and_after_it
     await gather(room, albums)
     (menu,) = room.telegram.bot_messages(group.id)
     assert labels(menu)[0].startswith("All 3:")
+
+
+@pytest.mark.parametrize("label", ["One by one", "Cancel", "Vocals + instrumental", "One instrument"])
+async def test_the_album_of_an_anonymous_admin_belongs_to_the_member_who_taps_first(
+    room: BotRoom, albums: AlbumChats, alice: User, bob: User, songs: list[Path], label: str
+) -> None:
+    group = room.telegram.add_group("Band", [alice, bob])
+    await send_anonymously(room, group, alice, songs[:2])
+    await gather(room, albums)
+    (menu,) = room.telegram.bot_messages(group.id)
+    await room.presses(menu, "One instrument", bob)
+    await room.presses(menu, "↩️ Back", bob)
+    await send_anonymously(room, group, alice, songs[2:])
+    await gather(room, albums)
+    shown = (menu.text, menu.buttons)
+    assert labels(menu)[0].startswith("All 3:")
+    query = await room.presses(menu, label, alice)
+    assert query.answer_text == "Only the person who asked for it can choose."
+    assert (menu.text, menu.buttons) == shown
+    assert [job.state for job in await jobs_of(room, bob)] == [JobState.CHOOSING] * 3
+    (answer,) = await room.says(bob, "/cancel", chat_id=group.id)
+    assert (answer.text, menu.text) == ("Cancelled 3 songs.",) * 2
 
 
 async def test_a_channels_album_and_its_copy_in_the_discussion_group_ask_once(
