@@ -1,9 +1,11 @@
 """The menu that all songs of an album share; its buttons act only on songs that the user has seen in it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from telegram import CallbackQuery, InlineKeyboardMarkup, Message, Update
+from telegram.error import TelegramError
 
 from bot.chat_rights import ChatRights
 from bot.context import Context
@@ -23,9 +25,12 @@ from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Choice, Job, JobState
 from stemdrop.domain.taps import DEARER_TEXT
+from stemdrop.errors import TryLater
 from stemdrop.storage.albums import Album, AlbumOrder, Albums, Asker
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +138,28 @@ class AlbumMenu:
                 if album and album.message_id and not album.is_closed:
                     cancelled += await self._cancel(key, album, user_id, by)
         return cancelled
+
+    async def forget(self, user_id: int, patience_s: float) -> None:
+        """Delete the albums of this user, and take the buttons off their menus."""
+        for key in await self.albums.of(user_id):
+            album = await self.albums.get(key)
+            if album and album.message_id and not album.is_closed:
+                try:
+                    await self._show_deleted(album, user_id, patience_s)
+                except (TelegramError, TryLater) as error:
+                    log.info("album %s: its menu could not be edited: %s", key, error)
+        await self.albums.forget_of(user_id)
+
+    async def _show_deleted(self, album: Album, user_id: int, patience_s: float) -> None:
+        jobs = await self._waiting(album)
+        # another user may have asked for the songs that this user has sent
+        of_others = [job for job in jobs if job.user_id != user_id]
+        if jobs:
+            translate = self.translations.language(jobs[0].language)
+            text = translate("album.one_by_one") if of_others else translate.plural("delete.songs", len(jobs))
+            bot, chat_id = self.actions.job_message.bot, album.files[0].song.chat_id
+            await edit_text(bot, chat_id, album.message_id, text, None, patience_s)
+        await self.actions.show(of_others, patience_s)
 
     async def _cancel(self, key: str, album: Album, user_id: int, by: str) -> list[Job]:
         jobs = [job for job in await self._jobs(album) if _waits(job) or job.cancelled_by == by]

@@ -127,7 +127,7 @@ def build_application(parts: Parts, albums: AlbumChats) -> "Application":  # typ
     shared: _Shared = {"store": store, "actions": actions, "users": users}
     uploads, rights = albums.uploads, albums.uploads.rights
     menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations, rights)
-    privacy = _build_privacy(parts, shared)
+    privacy = _build_privacy(parts, shared, albums.menu)
     desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.engine, parts.clock)
     commands = Commands(
         **shared,
@@ -187,11 +187,11 @@ def _build_remix_desk(parts: Parts, rights: ChatRights) -> RemixDesk:
     )
 
 
-def _build_privacy(parts: Parts, shared: _Shared) -> Privacy:
+def _build_privacy(parts: Parts, shared: _Shared, album_menu: AlbumMenu) -> Privacy:
     return Privacy(
         **shared,
         requests=parts.access_requests,
-        albums=parts.albums,
+        album_menu=album_menu,
         stem_cache=parts.stem_cache,
         remixes=parts.remixes,
         job_message=parts.job_message,

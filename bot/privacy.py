@@ -9,6 +9,7 @@ from telegram.constants import KeyboardButtonStyle
 from telegram.error import BadRequest, Forbidden, TelegramError
 
 from bot.access import is_for_asker, is_private
+from bot.album_menu import AlbumMenu
 from bot.context import Context
 from bot.job_actions import JobActions
 from bot.replies import answer_tap, edit, reply, tapped_words
@@ -24,7 +25,6 @@ from stemdrop.provider.registry import first_name, provider_order
 from stemdrop.settings import Settings
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.access_requests import AccessRequests
-from stemdrop.storage.albums import Albums
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import (
     CALL_LIFETIME_S,
@@ -57,7 +57,7 @@ class Privacy:
     actions: JobActions
     users: Users
     requests: AccessRequests
-    albums: Albums
+    album_menu: AlbumMenu
     stem_cache: StemCache
     remixes: Remixes
     job_message: JobMessage
@@ -121,8 +121,10 @@ class Privacy:
         counted = (translate.code, *await self._count(user_id))
         code, songs, cached = await self.users.counted(once, counted)
         translate = self.job_message.translations.language(code)
+        await self.album_menu.forget(user_id, _EDIT_PATIENCE_S)
         jobs = [job for job in await self.store.jobs_of(user_id) if job.state in CANCELLABLE]
-        await self.actions.show(await self.actions.cancel(jobs), _EDIT_PATIENCE_S)
+        cancelled = await self.actions.cancel(jobs)
+        await self.actions.show((job for job in cancelled if job.message_id), _EDIT_PATIENCE_S)
         for job in await self.store.jobs_of(user_id):
             if job.state is JobState.DELIVERING:  # its message says that stems are being sent
                 await self._show_deleted(job)
@@ -132,7 +134,6 @@ class Privacy:
             await self.store.forget(job_id)
         for remix in await self.remixes.open_of(user_id):
             await self._remove_progress(remix)
-        await self.albums.forget_of(user_id)
         await self.stem_cache.forget_of(user_id)
         await self.remixes.forget_of(user_id)
         await self.users.forget(user_id)

@@ -395,10 +395,47 @@ async def test_deletion_forgets_albums(
     room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
 ) -> None:
     menu = await menu_of(room, albums, alice, songs)
+    data = menu.buttons[ALL_VOCALS]["callback_data"]
     (asked,) = await room.says(alice, "/delete")
     await room.taps(asked, 0)
     assert [key async for key in room.product.redis.scan_iter("stemdrop:a*album*")] == []
-    assert "no longer works" in (await room.taps(menu, ALL_VOCALS)).answer_text
+    assert (menu.text, menu.buttons) == ("Deleted: 3 songs.", [])
+    assert room.after(asked) == []
+    assert "no longer works" in (await room.forges(menu, data, alice)).answer_text
+
+
+async def test_deletion_goes_on_when_an_albums_menu_cannot_be_edited(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs)
+    (asked,) = await room.says(alice, "/delete")
+    fault = room.telegram.faults.add(FaultKind.BLOCKED, method="editMessageText")
+    await room.taps(asked, 0)
+    assert fault.hits == 1
+    assert menu.buttons
+    assert asked.text.startswith("Deleted: 3 songs.")
+    assert await jobs_of(room, alice) == []
+
+
+async def test_deletion_leaves_a_menu_for_each_song_that_another_user_has_asked_for(
+    room: BotRoom, albums: AlbumChats, alice: User, bob: User, songs: list[Path]
+) -> None:
+    group = room.telegram.add_group("Band", [alice, bob])
+    sent = await send(room, alice, songs, chat_id=group.id)
+    await room.says(bob, "/stems", chat_id=group.id, reply_to=sent[1].message_id)
+    await gather(room, albums)
+    (menu,) = room.telegram.bot_messages(group.id)
+    (asked,) = await room.says(alice, "/delete")
+    await room.taps(asked, 0)
+    assert (menu.text, menu.buttons) == ("🎵 One by one:", [])
+    own = room.after(menu)
+    assert [message.reply_to for message in own] == sent
+    await room.taps(own[0], 0, bob)
+    assert [job.state for job in await jobs_of(room, bob)] == [
+        JobState.SUBMITTING,
+        JobState.CHOOSING,
+        JobState.CHOOSING,
+    ]
 
 
 async def test_deletion_while_the_songs_are_checked_leaves_no_job(
