@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from stemdrop.domain.queues import QUEUE_OF, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import job_context
+from stemdrop.observability.printable_text import printable
 from stemdrop.storage.connection import connect, run_script
 from stemdrop.storage.keys import TURN
 from stemdrop.storage.task_scripts import ADD, PutOff, addition
@@ -135,7 +136,7 @@ class Engine:
         except TryLater as error:
             pause_s = min(max(error.after_s, 0.1), LONGEST_PAUSE_S)
             log.info("task %s waits %.0f s: %s", key, pause_s, error)
-            return PutOff(pause_s, _JOB_ID.sub("", str(error))[:100])
+            return PutOff(pause_s, printable(_JOB_ID.sub("", str(error)))[:100])
         except Exception as error:
             pause_s = min(2.0 ** min(attempt, 10), LONGEST_PAUSE_S)
             log.error(

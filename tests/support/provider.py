@@ -4,6 +4,7 @@ Written from the provider's contract; shares no code with stemdrop or the separa
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -341,5 +342,7 @@ def _problem(body: dict[str, Any], is_separator: bool) -> str:
     return ""
 
 
-def _answer(code: int, message: str, data: object = None) -> JSONResponse:
-    return JSONResponse({"code": code, "msg": message, "data": data})
+def _answer(code: int, message: str, data: object = None) -> Response:
+    """Return an answer in ASCII, since a message may hold half a surrogate pair."""
+    body = json.dumps({"code": code, "msg": message, "data": data})
+    return Response(body, media_type="application/json")

@@ -176,6 +176,16 @@ async def test_a_refusal_is_explained_and_costs_nothing(
     assert await product.store.open_jobs() == []
 
 
+@pytest.mark.parametrize("code", [402, 422])
+async def test_a_refusal_with_half_a_surrogate_pair_is_a_refusal(
+    product: Product, provider: Provider, job: Job, code: int
+) -> None:
+    provider.refusal = (code, "no credits \ud83d")
+    assert await run_out(product, job) == []
+    assert (await product.job(job.id)).failure == Failure(str(code), charged=False)
+    assert len(provider.requests) == 1
+
+
 @pytest.mark.parametrize("code", [429, 405, 430])
 async def test_an_api_that_is_too_busy_is_called_three_times(
     product: Product, provider: Provider, job: Job, code: int

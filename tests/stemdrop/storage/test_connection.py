@@ -77,12 +77,22 @@ async def test_a_script_whose_caller_is_cancelled_holds_up_no_other(redis_url: s
         assert await run_script(redis, ECHO, ["a"], [5, 0]) == ["a", "5", "0"]
 
 
-async def test_a_script_that_cannot_be_sent_ends_no_other(redis_url: str) -> None:
-    """JSON can hold half a surrogate pair, which has no UTF-8."""
+async def test_half_a_surrogate_pair_is_stored_as_a_question_mark(redis_url: str) -> None:
+    """JSON can hold it, but it has no UTF-8."""
     async with connect(redis_url) as redis:
-        arguments = [*range(20), "\ud800", *range(20)]
+        await redis.set("ü\ud83d", "ü\ud83d")
+        async with redis.pipeline() as pipeline:
+            pipeline.get("ü\ud83d")
+            pipeline.set("ü?", b"\xc3\xbc")
+            assert await pipeline.execute() == ["ü?", True]
+        assert await run_script(redis, ECHO, ["\ude00"], [1, "\ud83d\ude00"]) == ["?", "1", "??"]
+
+
+async def test_a_script_that_cannot_be_sent_ends_no_other(redis_url: str) -> None:
+    async with connect(redis_url) as redis:
+        arguments = [*range(20), None, *range(20)]
         scripts = [run_script(redis, ECHO, ["a"], [argument, 0]) for argument in arguments]
         ends = await asyncio.gather(*scripts, return_exceptions=True)
         failed = [end for end in ends if isinstance(end, BaseException)]
-        assert [type(end) for end in failed] == [UnicodeEncodeError]
+        assert [type(end) for end in failed] == [TypeError]
         assert [end for end in ends if end not in failed] == [["a", str(it), "0"] for it in range(20)] * 2

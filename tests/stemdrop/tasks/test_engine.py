@@ -121,6 +121,21 @@ async def test_the_reason_of_a_task_that_is_put_off_is_stored_while_it_is(
     assert await redis.exists(TASK_RECORD.format(Queue.DELIVERIES, f"{Task.DELIVER}:job")) == 0
 
 
+async def test_no_reason_of_a_task_that_is_put_off_ends_the_worker(engine: Engine, redis: Redis) -> None:
+    deliver = Runs(TryLater(0.1, "job 3f2a: Telegram:\n\x1b[31mtoo \ud83d fast"))
+    await engine.add(Task.DELIVER, "job", "job")
+    record = TASK_RECORD.format(Queue.DELIVERIES, f"{Task.DELIVER}:job")
+    reasons = []
+
+    async def look(argument: str) -> None:
+        reasons.append(await redis.hget(record, "why"))  # type: ignore[misc]
+        await deliver(argument)
+
+    async with working(engine, {Task.DELIVER: look}):
+        await deliver.reach(2)
+    assert reasons == [None, "Telegram: [31mtoo fast"]
+
+
 # Once per key
 
 
