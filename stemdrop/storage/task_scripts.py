@@ -74,10 +74,14 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('PEXPIRE', KEYS[1], ARG
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """After how many seconds a task is to be run again, and why, which `stemdrop status` shows."""
+    """After how many seconds a task is to be run again, and why, which `stemdrop status` shows.
+
+    The engine counts consecutive failures (`is_failure`); a planned wait ends their count.
+    """
 
     after_s: float
     why: str
+    is_failure: bool = False
 
 
 def addition(task: Task, key: str, argument: str) -> tuple[list[str], list[Any]]:

@@ -133,7 +133,8 @@ class TaskWorker(Worker):
     async def _put_off(self, execution: Execution, put_off: PutOff) -> None:
         queue, key, due_at = self.docket, execution.key, time.time() + put_off.after_s
         parked = TASK_PARKED.format(queue.name, key)
-        fields = message(key, execution.function_name, execution.args[0], due_at, execution.attempt + 1)
+        attempt = execution.attempt + 1 if put_off.is_failure else 1
+        fields = message(key, execution.function_name, execution.args[0], due_at, attempt)
         args = [queue.worker_group_name, execution.message_id, key, due_at, put_off.why, *fields]
         await self._script(
             PUT_OFF, [queue.stream_key, self._record_of(execution), queue.queue_key, parked], args

@@ -143,7 +143,7 @@ class Engine:
                 *("task %s failed, again in %.0f s: %s: %s", key, pause_s, type(error).__name__, error),
                 exc_info=self._tracebacks.select(key, error),
             )
-            return PutOff(pause_s, type(error).__name__)
+            return PutOff(pause_s, type(error).__name__, is_failure=True)
         return None
 
     async def _give_up(self, task: Task, argument: str, key: str, takeovers: int) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from sandbox.environment.redis_server import RedisServer
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import add_job_fields
 from stemdrop.storage.connection import connect
-from stemdrop.storage.keys import TASK_RECORD
+from stemdrop.storage.keys import TASK_RECORD, TASKS_PUT_OFF
 from stemdrop.storage.snapshot import Snapshots
 from stemdrop.storage.task_scripts import message
 from stemdrop.tasks import docket_guards
@@ -290,6 +291,26 @@ async def test_a_task_that_raises_any_exception_runs_again(
         await engine.add(Task.DELIVER, "job", "x")
         await deliver.reach(2)
     assert "task deliver:job failed, again in 2 s: LookupError: broken" in caplog.text
+
+
+async def test_planned_waits_do_not_lengthen_the_pause_after_a_failure(
+    engine: Engine, redis: Redis, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docket_guards, "_LOOK_EVERY_S", 0.1)
+
+    async def let_all_be_due() -> None:
+        while True:
+            await redis.zadd(TASKS_PUT_OFF.format(Queue.DELIVERIES), {f"{Task.DELIVER}:job": 0}, xx=True)
+            await asyncio.sleep(0.01)
+
+    not_yet, broken = TryLater(0, "not yet"), LookupError("broken")
+    deliver = Runs(not_yet, not_yet, broken, broken, not_yet, broken)
+    hurrying = asyncio.create_task(let_all_be_due())
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", "x")
+        await deliver.reach(7)
+    hurrying.cancel()
+    assert re.findall(r"failed, again in (\d+) s", caplog.text) == ["2", "4", "2"]
 
 
 async def test_a_failing_task_delays_no_other(engine: Engine) -> None:
