@@ -195,7 +195,8 @@ class Users:
     async def with_username(self, username: str) -> int:
         """Return the id of the admin or admitted user with this @name; 0: there is none."""
         known = [await self.person(number) for number in await self.admins()] + await self.allowed()
-        found = (person.id for person in known if person.username.lower() == username.lower())
+        # many people have no username, which no `@` alone may stand for
+        found = (person.id for person in known if username and person.username.lower() == username.lower())
         return next(found, 0)
 
     async def set_daily_credits(self, user_id: int, credits: int | None) -> None:

@@ -141,6 +141,17 @@ async def test_a_wrong_command_is_told_what_is_wrong(
     assert await private_room.product.users.limit(5) == 20
 
 
+@pytest.mark.parametrize("command", ["add @", "remove @", "credits @ 5"])
+async def test_a_lone_at_sign_names_nobody(
+    private_room: BotRoom, boss: User, alice: User, mei: User, command: str
+) -> None:
+    await users(private_room, boss, f"add {alice.id}")
+    await private_room.says(mei, "/start")  # she waits to be let in
+    assert "I don't know “@”" in (await users(private_room, boss, command)).text
+    assert [it.id for it in await private_room.product.users.allowed()] == [alice.id]
+    assert {await private_room.product.users.limit(it.id) for it in (alice, boss, mei)} == {20}
+
+
 async def test_a_username_is_enough_for_a_person_who_is_known(private_room: BotRoom, boss: User) -> None:
     alice = private_room.telegram.add_user("Alice", username="alice_b")
     await private_room.says(alice, "/start")
