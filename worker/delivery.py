@@ -17,7 +17,7 @@ from telegram.error import BadRequest, TelegramError
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.refusals import is_gone, obstacle_of
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
-from stemdrop.domain.failures import failure_of
+from stemdrop.domain.failures import failure_of, undeliverable
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, is_overtaken
 from stemdrop.domain.outcomes import Credits, DeliveryRun, Run
 from stemdrop.domain.results import Result
@@ -84,7 +84,7 @@ class Delivery:
         if run is None:
             return
         if run.number > MAX_DELIVERY_RUNS or run.broken > MAX_BROKEN_RUNS:
-            await self._fail(job, _undeliverable(job))
+            await self._fail(job, undeliverable(job))
             return
         try:
             if run.broken > 1:
@@ -114,10 +114,10 @@ class Delivery:
         except ChatClosed as error:
             if error.obstacle:
                 log.warning("job %s: its chat does not take its stems now: %s", job.id, error)
-                await self._fail(job, replace(_undeliverable(job), code=error.obstacle))
+                await self._fail(job, replace(undeliverable(job), code=error.obstacle))
                 return
             log.warning("job %s: its chat is gone: %s", job.id, error)
-            if await self.store.fail(job.id, [JobState.DELIVERING], _undeliverable(job)):
+            if await self.store.fail_delivery(job, undeliverable(job)):
                 await self.store.close(job.id)
                 await self.account_queue.next(job.account)
 
@@ -163,12 +163,7 @@ class Delivery:
             await self.stem_cache.forget(job.source, (job.mode, job.instrument), job.file_format)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
-        if job.paid_by:
-            failure = replace(failure, charged=False)
-        credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
-        if job.is_other_charged:
-            failure = replace(failure, charged=True)
-        if await self.store.fail(job.id, [JobState.DELIVERING], failure, credits):
+        if await self.store.fail_delivery(job, failure):
             # a success may have come before the failure is shown
             await self._prefer_success(await self.store.get(job.id))
             log.warning("job %s: failed with %s", job.id, failure.code)
@@ -292,7 +287,3 @@ class Delivery:
             await self.job_message.bot.send_message(current.user_id, text, reply_markup=keyboard)
         except (TelegramError, TryLater) as error:
             log.info("job %s: its user cannot be told in private: %s", job.id, error)
-
-
-def _undeliverable(job: Job) -> Failure:
-    return Failure("undeliverable", charged=not (job.cached or job.paid_by))

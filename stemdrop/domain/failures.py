@@ -5,7 +5,7 @@ The texts are in the catalogues under `failure.<code>`; this table says which bu
 
 from enum import StrEnum
 
-from stemdrop.domain.jobs import Failure, Obstacle
+from stemdrop.domain.jobs import Failure, Job, Obstacle
 from stemdrop.domain.results import Result
 
 
@@ -81,3 +81,8 @@ def failure_of(result: Result) -> Failure | None:
     if result.stems:
         return None
     return Failure("unknown_form", charged=True) if result.shape else Failure("empty", charged=True)
+
+
+def undeliverable(job: Job) -> Failure:
+    """Return the failure of a job that has stems which cannot be sent now."""
+    return Failure("undeliverable", charged=not job.cached)

@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from telegram.error import TelegramError
 
 from stemdrop.chat.refusals import is_gone
-from stemdrop.domain.failures import failure_of
-from stemdrop.domain.jobs import CANCELLABLE, FINAL, Charge, Failure, Job, JobState
+from stemdrop.domain.failures import failure_of, undeliverable
+from stemdrop.domain.jobs import CANCELLABLE, FINAL, Charge, Job, JobState
 from stemdrop.errors import NoSuchJob, StoreUnavailable, TryLater
 from stemdrop.http.clients import client_options
 from stemdrop.settings import Settings
@@ -117,8 +117,7 @@ class OperatorActions:
                 await self._store.cancel(job.id)
             else:
                 of_result = current.result and failure_of(current.result)
-                failure = of_result or Failure("undeliverable", charged=not current.cached)
-                await self._store.fail(job.id, [JobState.DELIVERING], failure)
+                await self._store.fail_delivery(current, of_result or undeliverable(current))
             # read again: another process may have changed the job first
             current = await self._store.get(job.id)
             await self._account_queue.next(job.account)

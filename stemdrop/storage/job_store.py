@@ -139,6 +139,15 @@ class JobStore(CallSteps):
         credits = credits or (Credits.RETURN if failure.charged is False else Credits.SETTLE)
         return await self.move(job_id, from_states, JobState.FAILED, credits, failure=failure, is_timed=True)
 
+    async def fail_delivery(self, job: Job, failure: Failure) -> bool:
+        """Fail a job that is being delivered, as `fail` does, and note what its calls have cost."""
+        if job.paid_by:
+            failure = replace(failure, charged=False)
+        credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
+        if job.is_other_charged:
+            failure = replace(failure, charged=True)
+        return await self.fail(job.id, [JobState.DELIVERING], failure, credits)
+
     async def cancel(self, job_id: str, by: str = "") -> bool:
         """Move the job to `cancelled`. False: it has a result, or has ended."""
         return await self.move(job_id, CANCELLABLE, JobState.CANCELLED, Credits.CANCEL, cancelled_by=by)

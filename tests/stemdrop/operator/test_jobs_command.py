@@ -644,6 +644,30 @@ async def test_dropping_a_resend_charges_nothing(
     assert await spent(product, alice) == 50
 
 
+async def test_dropping_a_job_that_another_job_has_paid_for_says_that_it_cost_nothing(
+    product: Product, jobs: Command, alice: User, sent: Message
+) -> None:
+    payer = await came_back(product, sent)
+    job = replace(new_job(sent), source=payer.source)
+    await product.store.add(job, once=job.id)
+    await product.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    assert (await product.job(job.id)).paid_by == payer.id
+    assert (await jobs("drop", job.id)).code == 0
+    assert (await product.job(job.id)).failure == Failure("undeliverable", charged=False)
+    assert await spent(product, alice) == 50
+    assert "This try cost nothing." in bot_texts(product, alice)[-1]
+
+
+async def test_dropping_a_refunded_result_tells_that_another_call_was_charged(
+    product: Product, jobs: Command, alice: User, sent: Message
+) -> None:
+    job = await came_back(product, sent, Result(531))
+    await product.store.set(job.id, is_other_charged=True)
+    assert (await jobs("drop", job.id)).code == 0
+    assert (await product.job(job.id)).failure == Failure("531", charged=True)
+    assert await spent(product, alice) == 0  # the price of the refunded call
+
+
 @pytest.mark.parametrize(
     ("result", "failure", "left"),
     [
