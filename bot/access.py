@@ -116,9 +116,10 @@ class AccessCheck:
         is_asked = await self.desk.ask(update, context)
         if not is_private(update):
             return
-        if await self.users.once_in_a_while(f"stranger:{context.person.id}", _STRANGER_AGAIN_S):
-            log.info("user %d is a stranger and was told so", context.person.id)
-            await reply(message, translate("access.asked" if is_asked else "access.closed", id=number))
+        async with self.users.once_in_a_while(f"stranger:{number}", _STRANGER_AGAIN_S) as is_due:
+            if is_due:
+                log.info("user %d is a stranger and is told so", number)
+                await reply(message, translate("access.asked" if is_asked else "access.closed", id=number))
 
 
 def _is_open_to_all(update: Update) -> bool:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from telegram import CallbackQuery, Update
-from telegram.error import BadRequest, ChatMigrated, TelegramError
+from telegram.error import BadRequest, ChatMigrated
 from telegram.ext import ExtBot
 
 from bot.chat_rights import ChatRights
@@ -33,7 +33,6 @@ from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.mixing_desk import SPEEDS, Draft, Level, practice_pack, presets, stem_of_word
 from stemdrop.domain.recipes import HIGHEST, LOWEST, OPEN_REMIXES, Recipe
-from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.remixing import MAX_OPEN_REMIXES, Remixing
 from stemdrop.storage.abilities import AbilitiesCache
@@ -138,15 +137,10 @@ class RemixDesk:
             await answer_tap(tap.query, tap.translate("tap.stale"))
             return
         await answer_tap(tap.query, None)
-        once = f"desk:{job.id}:{tap.user_id}"
-        if not await self.users.once_in_a_while(once, _OPEN_AGAIN_S):
-            return
-        try:
-            shown = render_presets(desk, tap.translate)
-            await self._send(job, lambda job: send_text(tap.bot, job, *shown))
-        except (TelegramError, TryLater):
-            await self.users.may_say_again(once)
-            raise
+        async with self.users.once_in_a_while(f"desk:{job.id}:{tap.user_id}", _OPEN_AGAIN_S) as is_due:
+            if is_due:
+                shown = render_presets(desk, tap.translate)
+                await self._send(job, lambda job: send_text(tap.bot, job, *shown))
 
     async def _send(self, job: Job, send: Callable[[Job], Awaitable[object]]) -> None:
         """Send to the job's chat, or to the supergroup that it became."""
@@ -216,8 +210,10 @@ class RemixDesk:
             await answer_tap(tap.query, tap.translate(told), is_alert=True)
             return
         await answer_tap(tap.query, None)
-        if await self.users.once_in_a_while(f"picture:{tap.job.id}:{tap.user_id}", _PICTURE_AGAIN_S):
-            await self._send(tap.job, lambda job: self.pictures.send(tap.bot, job, lanes, tap.translate))
+        once = f"picture:{tap.job.id}:{tap.user_id}"
+        async with self.users.once_in_a_while(once, _PICTURE_AGAIN_S) as is_due:
+            if is_due:
+                await self._send(tap.job, lambda job: self.pictures.send(tap.bot, job, lanes, tap.translate))
 
     async def _close(self, tap: "_Tap") -> None:
         """Delete the desk; one that can no longer be deleted becomes one line."""

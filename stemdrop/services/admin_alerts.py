@@ -89,14 +89,14 @@ class AdminAlerts:
             return translate(key, provider=title, **values(translate))
 
         try:
-            if not await self._users.once_in_a_while(once, REPEAT_AFTER_S):
-                return
-            log.error("%s", say(self._translations.language(None)))
-            admins = await self._users.admins()
-            reached = [await self._send(admin_id, key, say) for admin_id in admins]
-            if admins and not any(reached):
-                await self._users.may_say_again(once)
-        except StoreUnavailable as error:
+            async with self._users.once_in_a_while(once, REPEAT_AFTER_S) as is_due:
+                if is_due:
+                    log.error("%s", say(self._translations.language(None)))
+                    admins = await self._users.admins()
+                    reached = [await self._send(admin_id, key, say) for admin_id in admins]
+                    if admins and not any(reached):
+                        raise TryLater(0, "no admin can be reached")  # noqa: TRY301 - allows it again
+        except (StoreUnavailable, TryLater) as error:
             log.warning("the message %s could not be sent to the admins: %s", key, error)
 
     def _once(self, key: str, provider: str) -> str:

@@ -39,6 +39,7 @@ class SongMeasures:
             return Measures(job.facts)
         if cached.is_measured:
             return Measures(cached.facts, cached.peaks)
-        if await self._users.once_in_a_while(f"measure:{job.id}", _AGAIN_S):
-            await self._engine.add(Task.MEASURE, job.id, job.id)
+        async with self._users.once_in_a_while(f"measure:{job.id}", _AGAIN_S) as is_due:
+            if is_due:
+                await self._engine.add(Task.MEASURE, job.id, job.id)
         return None

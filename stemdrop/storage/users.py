@@ -2,6 +2,8 @@
 
 import json
 import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -29,6 +31,8 @@ from stemdrop.storage.keys import (
 )
 
 _MAX_NAME = 80
+# What was interrupted may be done again after this time, in which it would have ended.
+_INTERRUPTED_S = 120
 
 # The link makes an admin only while there is none: of two users who open the link, the first wins.
 _BECOME_ADMIN = """
@@ -248,9 +252,22 @@ class Users:
         keys = [INVITATION.format(word), ALLOWED, REQUEST.format(user_id), REQUESTS]
         return bool(await run_script(self._redis, _ACCEPT_INVITATION, keys, [user_id, word, DAY_S]))
 
-    async def once_in_a_while(self, what: str, every_s: int) -> bool:
-        """Return whether `what`, often a message, may be done now, once in `every_s` seconds, and note it."""
-        return bool(await self._redis.set(ONCE_IN_A_WHILE.format(what), "1", ex=every_s, nx=True))
+    @asynccontextmanager
+    async def once_in_a_while(self, what: str, every_s: int) -> AsyncIterator[bool]:
+        """Yield whether `what`, often a message, may be done now, in the block, once in `every_s` seconds.
+
+        After an exception in the block it may be done again at once, and soon if the process died.
+        """
+        key, first_s = ONCE_IN_A_WHILE.format(what), min(every_s, _INTERRUPTED_S)
+        is_due = bool(await self._redis.set(key, "1", ex=first_s, nx=True))
+        try:
+            yield is_due
+        except Exception:
+            if is_due:
+                await self.may_say_again(what)
+            raise
+        if is_due and every_s > first_s:
+            await self._redis.expire(key, every_s)  # unless `may_say_again` was called meanwhile
 
     async def may_say_again(self, what: str) -> None:
         """Allow the message `what` again at once, since what it said no longer holds."""

@@ -156,6 +156,13 @@ async def test_a_stranger_is_told_once_an_hour(private_room: BotRoom, alice: Use
     assert len(await private_room.says(alice, "hello")) == 1
 
 
+async def test_a_stranger_is_told_although_the_first_reply_failed(private_room: BotRoom, alice: User) -> None:
+    private_room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", chat_id=alice.id)
+    assert await private_room.says(alice, "/help") == []
+    await private_room.handle_again()
+    assert len(private_room.telegram.bot_messages(alice.id)) == 1
+
+
 async def test_in_groups_strangers_are_not_answered(private_room: BotRoom, alice: User, song: Path) -> None:
     group = private_room.telegram.add_group("Band", [alice])
     sent = await private_room.sends(alice, song, chat_id=group.id, caption="/stems")

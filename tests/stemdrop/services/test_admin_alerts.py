@@ -1,11 +1,12 @@
 """What only the operator can put right reaches the admins: all who can be reached, once, without secrets."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from product import Product, open_product
+from product import Product, open_product, until
 from provider import KEY, Provider
 
 from sandbox.telegram.app import run_telegram
@@ -15,6 +16,7 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
 from stemdrop.errors import TryLater
 from stemdrop.services.admin_alerts import AdminAlerts
+from stemdrop.storage.keys import ADMINS
 
 BOSSES = (555, 666, 777)
 
@@ -105,6 +107,27 @@ async def test_an_alert_that_reached_no_admin_is_sent_again(product: Product, al
     assert told(product) == [[]] * 3
     for _ in range(2):
         await alerts.failed("401")
+    assert [len(texts) for texts in told(product)] == [1, 1, 1]
+
+
+async def test_an_alert_that_was_interrupted_is_sent_again_soon(
+    product: Product, alerts: AdminAlerts
+) -> None:
+    sending = product.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="sendMessage")
+    interrupted = asyncio.create_task(alerts.failed("401"))
+    await until(lambda: sending.hits)
+    interrupted.cancel()
+    await asyncio.wait({interrupted})
+    (waits,) = await product.redis.keys("stemdrop:throttle:*")
+    assert 0 < await product.redis.ttl(waits) <= 120
+
+
+async def test_an_alert_is_sent_after_a_failure_of_redis(product: Product, alerts: AdminAlerts) -> None:
+    await product.redis.set(ADMINS, "no set")
+    await alerts.failed("401")
+    assert told(product) == [[]] * 3
+    await product.redis.delete(ADMINS)
+    await alerts.failed("401")
     assert [len(texts) for texts in told(product)] == [1, 1, 1]
 
 

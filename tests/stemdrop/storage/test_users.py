@@ -1,6 +1,7 @@
 """Users, admins and their choices; one-time words work once."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 from redis.asyncio import Redis
@@ -195,12 +196,28 @@ async def test_deleting_a_user_keeps_the_admins_settings(users: Users, redis: Re
 
 
 async def test_a_message_is_allowed_once_in_a_while(users: Users, redis: Redis) -> None:
-    said = await asyncio.gather(*(users.once_in_a_while("alert", 60) for _ in range(20)))
+    async def may_say(what: str) -> bool:
+        async with users.once_in_a_while(what, 3600) as is_due:
+            return is_due
+
+    said = await asyncio.gather(*(may_say("alert") for _ in range(20)))
     assert said.count(True) == 1
-    assert await users.once_in_a_while("other", 60)
-    assert {0 < await redis.ttl(key) <= 60 async for key in redis.scan_iter("stemdrop:throttle:*")} == {True}
+    assert await may_say("other")
+    left = [await redis.ttl(key) async for key in redis.scan_iter("stemdrop:throttle:*")]
+    assert len(left) == 2
+    assert all(3000 < ttl <= 3600 for ttl in left)
     await users.may_say_again("alert")
-    assert await users.once_in_a_while("alert", 60)
+    assert await may_say("alert")
+
+
+async def test_a_message_that_could_not_be_sent_is_allowed_at_once(users: Users) -> None:
+    for _ in range(2):
+        with suppress(LookupError):
+            async with users.once_in_a_while("alert", 3600) as is_due:
+                assert is_due
+                async with users.once_in_a_while("alert", 3600) as is_due_beside:
+                    assert not is_due_beside
+                raise LookupError
 
 
 async def test_a_repeated_tap_gets_the_first_numbers(users: Users, redis: Redis) -> None:
