@@ -205,10 +205,10 @@ def _is_address(host: str) -> bool:
 
 @contextmanager
 def _errors(timeout: type[httpcore.TimeoutException], error: type[httpcore.NetworkError]) -> Iterator[None]:
-    """Raise httpcore's exceptions in place of the system's."""
+    """Raise httpcore's exceptions in place of the system's, and of those for a name that no host has."""
     try:
         yield
     except TimeoutError as caught:  # an `OSError`, too
         raise timeout(str(caught)) from caught
-    except OSError as caught:
+    except (OSError, ValueError) as caught:  # a name may have no IDNA form, or one that TLS refuses
         raise error(str(caught)) from caught

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import urlsplit
 
+from stemdrop.http.host_names import is_host_name
 from stemdrop.http.public_addresses import is_public
 
 # Names that exist on private networks only (RFC 6761, 6762, 8375; `.internal` is ICANN's) or by custom.
@@ -76,7 +77,8 @@ def read_proxy(value: str) -> str:
     is_server = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?", server, re.ASCII)
     with suppress(ValueError):  # its text may hold the password
         url = f"{scheme}://{user}{at}{server}"
-        if scheme in _SCHEMES and is_server and urlsplit(url).port != 0:
+        parts = urlsplit(url)
+        if scheme in _SCHEMES and is_server and parts.port != 0 and is_host_name(parts.hostname or ""):
             return url
     raise ValueError("must be http://host:port, https://host:port, socks5://host:port or socks5h://host:port")
 

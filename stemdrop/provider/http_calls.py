@@ -6,6 +6,7 @@ The exception of a failed request says whether the provider may have accepted it
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -110,12 +111,19 @@ class HttpCalls:
     async def send(self, method: str, url: str, **request: Any) -> HttpAnswer:
         """Send a request that is not counted. Raises `Unreachable` or `AnswerLost`."""
         try:
-            async with self._http.stream(method, url, **request) as response:
+            built = self._http.build_request(method, url, **request)
+        except (httpx.InvalidURL, UnicodeError) as error:  # no host can have this name
+            raise self._unreachable(error) from error
+        try:
+            async with aclosing(await self._http.send(built, stream=True)) as response:
                 return HttpAnswer(response.status_code, response.headers, await self._read(response))
         except _NOT_SENT as error:
-            raise Unreachable(f"no connection to {self._title} ({type(error).__name__})") from error
-        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        except (httpx.HTTPError, UnicodeError) as error:  # httpx also reads where a redirect leads
             raise AnswerLost(f"the answer of {self._title} was lost ({type(error).__name__})") from error
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        return Unreachable(f"no connection to {self._title} ({type(error).__name__})")
 
     def _count(self, call: str, outcome: str, *, is_reached: bool) -> None:
         self._counters.add(API_CALLS, call, outcome, self._provider)

@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from redis.connection import parse_url
 
+from stemdrop.http.host_names import is_host_name
 from stemdrop.http.proxies import UNQUOTED, check_quoting, read_proxy
 from stemdrop.http.public_addresses import Network
 
 # `PROVIDERS` may list these; the first is the API at SEPARATION_API_URL.
 PROVIDER_CHOICES = ("sunoapi", "stemsplit", "lalal", "fal", "selfhosted")
 LONGEST_S = 14 * 24 * 3600  # a callback link expires then
+_NO_HOST = "names a host that cannot exist"
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/:@?#\[\]]+)(:\d{1,5})?")
 
 
@@ -38,6 +40,8 @@ def _http_url(value: str) -> str:
         raise ValueError(problem) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(problem)
+    if not is_host_name(parts.hostname):
+        raise ValueError(_NO_HOST)
     return Address(value.rstrip("/"))
 
 
@@ -65,6 +69,8 @@ def _redis_url(value: str) -> str:
         raise ValueError(f"{problem}; {UNQUOTED}" if "@" in rest else problem) from None
     if not (parts.path if scheme == "unix" else parts.hostname):
         raise ValueError(f"names no {'socket' if scheme == 'unix' else 'host'}: {_EXAMPLES[scheme]}")
+    if not is_host_name(parts.hostname or ""):
+        raise ValueError(_NO_HOST)
     return Address(value)
 
 

@@ -56,6 +56,8 @@ WRONG = [
                 "https://[",
             ),
             *("http://host:port", "http://host:99999", "http://host:-1"),
+            *("https://api..example.com", "https://.example.com", f"https://{'a' * 64}.example"),
+            *("https://xn--.example", "https://☃.example"),
         )
     ),
     *(
@@ -63,6 +65,7 @@ WRONG = [
         for value in (
             *("localhost", "localhost:6379", "http://localhost", "redis://localhost:port/0"),
             *("redis://localhost:99999/0", "redis://localhost/0?db=x", "redis://["),
+            *("redis://redis..example", f"redis://{'a' * 64}/0"),
             *("redis://", "redis://:6379/0", "redis://:word@/0", "rediss:///0", "unix://"),
         )
     ),
@@ -82,7 +85,7 @@ WRONG = [
         for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
         for value in (
             *("socks4://proxy:1080", "ftp://proxy", "http://", "http://proxy:x", "http://proxy:99999"),
-            *("proxy:3128/path", "http://[::1", "http://a b:3128"),
+            *("proxy:3128/path", "http://[::1", "http://a b:3128", "http://..example:3128"),
         )
     ),
     *(("LOG_LEVEL", value) for value in ("LOUD", "info!", "10")),

@@ -232,3 +232,21 @@ async def test_a_connection_that_is_cancelled_at_any_step_leaves_no_socket() -> 
     await asyncio.sleep(0.01)
     server.close()
     gc.collect()  # tells what was left open
+
+
+@pytest.mark.parametrize("host", ["a..example", ".example", f"{'a' * 64}.example"])
+async def test_a_host_that_no_lookup_takes_is_no_connection(host: str) -> None:
+    with pytest.raises(httpcore.ConnectError):
+        await AsyncioBackend().connect_tcp(host, 443, timeout=WAIT_S)
+
+
+async def test_tls_that_cannot_name_its_host_is_no_connection() -> None:
+    """A proxy has looked the host up."""
+
+    async def wait(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    for host in ("a..example", ".example"):
+        async with connection(wait, None) as stream:
+            with pytest.raises(httpcore.ConnectError):
+                await stream.start_tls(ssl.create_default_context(), host, timeout=WAIT_S)
