@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from copy import copy
 from types import TracebackType
 from typing import TextIO
 from urllib.parse import quote
@@ -14,6 +15,7 @@ from urllib.parse import quote
 from pythonjsonlogger.json import JsonFormatter
 
 from stemdrop.log_context import add_job_fields
+from stemdrop.observability.printable_text import printable
 
 # Below these levels the libraries log whole URLs (with the bot's token), users' messages, or every retry.
 _LEVELS = {
@@ -99,13 +101,17 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _SecretHidingFormatter(logging.Formatter):
-    """Hides secrets in whole log entries, tracebacks included: a library's exception text may hold one."""
+    """Hides secrets in whole log entries, tracebacks included: a library's exception text may hold one.
+
+    Text from outside, such as a provider's, cannot begin a line of its own or control a terminal.
+    """
 
     def __init__(self, form: str, secrets: Iterable[str]) -> None:
         super().__init__()
         self._pattern = _pattern(secrets)
         self._inner: logging.Formatter
-        if form == "json":
+        self._is_json = form == "json"
+        if self._is_json:
             self._inner = JsonFormatter(
                 "%(asctime)s %(levelname)s %(name)s %(message)s",
                 rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
@@ -116,6 +122,10 @@ class _SecretHidingFormatter(logging.Formatter):
             self._inner = logging.Formatter(line, "%Y-%m-%d %H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
+        if not self._is_json:  # JSON escapes these characters
+            record = copy(record)
+            # secrets first, since one may hold what is not printable
+            record.msg, record.args = printable(_hide(record.getMessage(), self._pattern)), ()
         return _hide(self._inner.format(record), self._pattern)
 
 

@@ -67,6 +67,12 @@ def test_a_secret_in_a_message_is_hidden(written: Written, secret: str) -> None:
     assert_hidden(written())
 
 
+def test_text_from_outside_begins_no_line(written: Written) -> None:
+    logging.getLogger("worker").warning("refused: %s", "no\n2026 INFO bot: \x1b[31mall is well\r")
+    assert written().count("\n") == 1
+    assert not {"\x1b", "\r"} & set(written())
+
+
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_traceback_is_logged_without_secrets(written: Written, tmp_path: Path, secret: str) -> None:
     """The secret is in the exception's text, cause, context, note and group, and in the source code."""
