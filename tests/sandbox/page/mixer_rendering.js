@@ -45,5 +45,5 @@ async ({ seconds, actions }) => {
     if (samples[at - 1] < 0 && samples[at] >= 0) crossings += 1;
   }
   const end = samples.findLastIndex((sample) => Math.abs(sample) > 1e-3);
-  return { errors, fetched, heard, crossings, end };
+  return { errors, fetched, heard, crossings, end, state: transport.state };
 }

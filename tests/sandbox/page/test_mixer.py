@@ -74,6 +74,19 @@ async def test_stems_are_in_step_to_the_sample_and_loop_seek_and_levels_are_exac
         assert slow["crossings"] / (seconds / 0.8) == pytest.approx(441, rel=0.01)
 
 
+async def test_a_song_ends_where_its_last_segment_does(browser: Browser) -> None:
+    seconds = 4.75
+    clicks = np.zeros(int(seconds * RATE), np.int16)
+    clicks[RATE // 2 :: RATE] = 9000
+    stage = Stage({"Clicks": clicks}, segment_s=1, claimed_s=5.5)
+    async with stage.served() as url, quiet_page(browser, url) as page:
+        for place in (5.2, 100):  # both are after the end, which is known only then
+            left = await rendered(page, 3, [1, "seek", place])
+            assert (clicks_at(left), left["state"]) == ([0.5], "paused")
+        looped = await rendered(page, 7, [0, "mark", {"start": 3, "end": 5.5}])
+        assert clicks_at(looped) == [0.5, 1.5, 2.5, 3.5, 4.5, 5.25, 6.25]
+
+
 async def test_a_song_is_mixed_on_a_phone_by_keyboard_and_finger(browser: Browser) -> None:
     noise = np.random.default_rng(1).integers(-3000, 3000, 20 * RATE, np.int16)
     names = ("Vocals", "<b>Drums</b>", "🎸 " + "A bass of a very long name " * 4)

@@ -14,8 +14,9 @@ export function spanAt(frame, { frames, pieceFrames, loop }) {
   if (frame >= frames) return undefined;
   const piece = Math.floor(frame / pieceFrames);
   const isInLoop = loop !== undefined && frame < loop.end;
-  const to = Math.min((piece + 1) * pieceFrames, isInLoop ? loop.end : frames);
-  return { piece, from: frame, to, next: isInLoop && to === loop.end ? loop.start : to };
+  const end = isInLoop ? Math.min(loop.end, frames) : frames; // the song may prove shorter than the loop
+  const to = Math.min((piece + 1) * pieceFrames, end);
+  return { piece, from: frame, to, next: isInLoop && to === end ? loop.start : to };
 }
 
 /**

@@ -109,17 +109,18 @@ export class Transport {
     while (this.#rows.length > 1 && this.#rows[1].start < now) this.#rows.shift();
     this.#want();
     if (!this.isPlaying) return;
-    if (this.state === "waiting" && this.#isReady()) this.#start();
-    if (this.state !== "playing") return;
+    if (this.state === "waiting") {
+      if (this.#cursor >= this.mix.frames) return this.#end();
+      if (!this.#isReady()) return;
+      this.#start();
+    }
     this.#joinLate(now);
     const horizon = now + HORIZON_S * this.context.sampleRate;
     while (this.#nextStart < horizon && this.#isReady()) this.#schedule(/** @type {Span} */ (spanAt(this.#cursor, this.#course)));
     if (now < this.#nextStart) return;
     this.#rows = [];
-    if (this.#cursor < this.mix.frames) return this.#change("waiting");
-    clearInterval(this.#timer);
-    this.#cursor = 0;
-    this.#change("paused");
+    if (this.#cursor < this.mix.frames) this.#change("waiting");
+    else this.#end();
   }
 
   get #course() {
@@ -169,6 +170,13 @@ export class Transport {
     this.#done = 0;
     this.mix.open(this.#base / this.context.sampleRate);
     this.#change("playing");
+  }
+
+  /** The song is over: stop at its start. */
+  #end() {
+    clearInterval(this.#timer);
+    this.#cursor = 0;
+    this.#change("paused");
   }
 
   /** @param {Span} span */
