@@ -43,7 +43,7 @@ def describe(
 ) -> dict[str, Any]:
     """Return title, measures and stems of a song, with the page's texts in the person's language.
 
-    Durations, in seconds, are those that the provider or Telegram names: at most a second too long.
+    Durations, in seconds, are those that the provider or Telegram names; the page corrects them as it plays.
     """
     peaks = cached.peaks if cached else {}
     duration_s = max((playable.stem.duration_s for playable in stems), default=0)

@@ -86,6 +86,10 @@ async def test_a_song_ends_where_its_last_segment_does(browser: Browser) -> None
         looped = await rendered(page, 7, [0, "mark", {"start": 3, "end": 5.5}])
         assert clicks_at(looped) == [0.5, 1.5, 2.5, 3.5, 4.5, 5.25, 6.25]
 
+        for stage.claimed_s in (1, 2.5):  # after a whole segment, and within one
+            found = await rendered(page, 6)
+            assert (clicks_at(found), found["state"]) == ([0.5, 1.5, 2.5, 3.5, 4.5], "paused")
+
 
 async def test_a_song_is_mixed_on_a_phone_by_keyboard_and_finger(browser: Browser) -> None:
     noise = np.random.default_rng(1).integers(-3000, 3000, 20 * RATE, np.int16)

@@ -64,13 +64,14 @@ function show(song) {
   main.replaceChildren(head, line.box, bar.box, status, element("div", { className: "stems", role: "group", "aria-label": text("stems") }, ...rows.map(({ row }) => row)), foot);
   bar.play.focus({ preventScroll: true });
 
-  let state = "";
+  let shown = "";
   function follow() {
     const { position, length } = opened.transport;
     line.follow(position);
     for (const row of rows) row.draw(length ? position / length : 0);
-    if (opened.transport.state === state) return;
-    state = opened.transport.state;
+    const now = `${opened.transport.state} ${length}`;
+    if (now === shown) return;
+    shown = now;
     update();
   }
   function update() {

@@ -17,6 +17,7 @@ export class Segments {
   /** @type {Map<string, AudioBuffer>} */ #buffers = new Map();
   /** @type {Map<string, AbortController>} */ #loading = new Map();
   /** @type {[Track, number][]} */ #queue = [];
+  /** @type {Map<Track, number>} where tracks end at the latest, as far as a segment has shown it */ #ends = new Map();
 
   /**
    * @param {BaseAudioContext} context
@@ -78,7 +79,28 @@ export class Segments {
 
   /** @param {Track} track @param {number} piece */
   #isOver(track, piece) {
-    return piece * this.pieceFrames >= track.frames;
+    return piece * this.pieceFrames >= this.#endOf(track);
+  }
+
+  /** @param {Track} track */
+  #endOf(track) {
+    return this.#ends.get(track) ?? Infinity;
+  }
+
+  /**
+   * Correct the length of a track, which the server may name too long or too short, by a segment that has come.
+   * @param {Track} track
+   * @param {number} piece
+   * @param {number} frames  of the segment
+   */
+  #measure(track, piece, frames) {
+    const end = piece * this.pieceFrames + frames;
+    if (frames < this.pieceFrames - 1) {
+      track.frames = Math.min(end, this.#endOf(track));
+      this.#ends.set(track, track.frames);
+    } else if (end >= track.frames) {
+      track.frames = Math.min(end + this.pieceFrames, this.#endOf(track)); // there may be one more
+    }
   }
 
   #fill() {
@@ -96,17 +118,16 @@ export class Segments {
     this.#loading.set(key, loading);
     try {
       const encoded = await this.fetch(track.index, piece, loading.signal);
-      // The lengths that the server knows are some tenths of a second off.
       if (typeof encoded === "string") {
-        track.frames = piece * this.pieceFrames;
-        if (encoded !== "past_end") this.onmissing(track, encoded);
+        this.#measure(track, piece, 0);
+        this.onmissing(track, encoded);
       } else {
         const buffer = await this.context.decodeAudioData(encoded);
         // Chromium counts a buffer's memory, and so frees it in time, only when its samples were asked for.
         for (let channel = 0; channel < buffer.numberOfChannels; channel++) buffer.getChannelData(channel);
         if (loading.signal.aborted) return;
         this.#buffers.set(key, buffer);
-        if (buffer.length < this.pieceFrames - 1) track.frames = piece * this.pieceFrames + buffer.length;
+        this.#measure(track, piece, buffer.length);
       }
       this.onready();
     } catch (error) {

@@ -51,7 +51,7 @@ export class Server {
   }
 
   /**
-   * Return a segment, or why this stem has none there: `past_end`, `not_audio` or `too_big`.
+   * Return a segment, or why this stem has none: `not_audio` or `too_big`. After the stem's end it is short and silent.
    * @param {number} stem
    * @param {number} segment
    * @param {AbortSignal} signal
@@ -60,7 +60,7 @@ export class Server {
     const response = await this.#withToken((token) => this.#ask(`segments/${token}/${stem}/${segment}.flac`, undefined, signal));
     if (response.ok) return response.arrayBuffer();
     const { error } = await response.json().catch(() => ({}));
-    if (["past_end", "not_audio", "too_big"].includes(error)) return String(error);
+    if (["not_audio", "too_big"].includes(error)) return String(error);
     throw new RefusedError("gone");
   }
 

@@ -15,7 +15,7 @@ const TICK_MS = 100;
 /** @typedef {"paused" | "waiting" | "playing"} State  `waiting`: for sounds that are not there yet */
 /** @typedef {Span & { start: number, sources: Map<Track, AudioBufferSourceNode> }} Row  `start` in frames of the context */
 /**
- * What holds the decoded sounds. `has` is true for pieces after the sound's end, too; `want` gets what is needed in
+ * What holds the decoded sounds. `has` is true for pieces after the sound's end, too, once that is known; `want` gets what is needed in
  * the order of need, and which pieces may be kept.
  * @typedef {{ pieceFrames: number, ahead: number, onready: () => void, has: (track: Track, piece: number) => boolean,
  *   get: (track: Track, piece: number, isJoined: boolean) => AudioBuffer | undefined,
@@ -25,7 +25,7 @@ const TICK_MS = 100;
 export class Transport {
   /** @type {State} */ state = "paused";
   /** @type {number} how fast the song is played; 1: as it is */ rate = 1;
-  /** Called when the state changes, and after a seek. */
+  /** Called when the state changes, after a seek, and when more sounds are there, which may correct the length. */
   onchange = () => {};
   /** @type {Loop | undefined} in frames */ #loop;
   /** @type {Row[]} those that sound, and later ones */ #rows = [];
@@ -42,7 +42,11 @@ export class Transport {
     this.mix = mix;
     this.sounds = sounds;
     this.context = mix.context;
-    sounds.onready = mix.onchange = () => this.tick();
+    mix.onchange = () => this.tick();
+    sounds.onready = () => {
+      this.tick();
+      this.onchange();
+    };
   }
 
   /** In seconds, as all times that callers see. */
