@@ -45,14 +45,16 @@ class SegmentMaker:
     async def cut(self, folder: Path) -> AsyncGenerator[int, None]:
         """Cut the file `source` of a folder into `0.flac`, `1.flac`, …; yield the bytes of each when written.
 
-        Raises `NotPlayable`, or `TryLater` when the disk is full or the process has died.
+        A segment is made only when the caller asks for it. Raises `NotPlayable`, or `TryLater` when the disk
+        is full or the process has died.
         """
         name = str(folder)
         answers = self._answers[name] = asyncio.Queue()
         is_over = False
         try:
-            await self._order(folder=name)
             while True:
+                if answers.empty():  # the process may have died since the last segment
+                    await self._order(folder=name)
                 answer = await answers.get()
                 is_over = "size_bytes" not in answer
                 if answer.get("end"):

@@ -1,8 +1,8 @@
 """The process that cuts stems into segments: `webhook.mixer.segment_maker` starts it with `python -m`.
 
-It reads orders from standard input, one line of JSON each, and answers with lines on standard output. It
-cuts one segment of each stem in turn, so that the first segments of all stems are made soon. It ends
-when standard input closes, as it does when the webhook ends or is killed.
+It reads orders from standard input, one line of JSON each, and answers with lines on standard output. An
+order asks for one segment, so that the webhook decides when a stem goes on, and stems are cut in turn. It
+ends when standard input closes, as it does when the webhook ends or is killed.
 """
 
 import json
@@ -42,9 +42,9 @@ class DiskTrouble(Exception):
 class Cut:
     """One stem that is being cut; `step` writes its next segment."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
-        self._name = order["folder"]
-        self._folder = Path(self._name)
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._folder = Path(name)
         self._made = 0
         self._segments = _segments(self._folder / "source")
 
@@ -76,15 +76,11 @@ def main() -> None:
     threading.Thread(target=_read_orders, args=(orders,), daemon=True).start()
     cuts: dict[str, Cut] = {}
     while True:
-        while not cuts or not orders.empty():
-            order = orders.get()
-            if order.get("drop"):
-                cuts.pop(order["folder"], None)
-            else:
-                cuts[order["folder"]] = Cut(order)
-        for name in list(cuts):
-            if not cuts[name].step():
-                del cuts[name]
+        order = orders.get()
+        name = order["folder"]
+        cut = cuts.pop(name, None) or Cut(name)
+        if not order.get("drop") and cut.step():
+            cuts[name] = cut
 
 
 def _segments(source: Path) -> Iterator[bytes]:

@@ -38,6 +38,11 @@ SEGMENT_PATIENCE_S = 20.0
 _BUSY_AGAIN_S = 2
 # A stem that could not be cut is tried again after this time.
 _FAILED_AGAIN_S = 10
+# A stem that was used less than this time ago is not removed to make room.
+IN_USE_S = 60
+# How long a stem that is in use waits for room, and how often it looks.
+_ROOM_PATIENCE_S = 300
+_ROOM_AGAIN_S = 1
 LIFETIME_S = 24 * 3600
 _SWEEP_EVERY_S = 600
 
@@ -45,11 +50,12 @@ _SWEEP_EVERY_S = 600
 @dataclass
 class _Stem:
     made_at: float
+    used_at: float
     folder: Path | None = None  # until one can be created, and after a failure
     made: int = 0
     size_bytes: int = 0
     is_over: bool = False
-    trouble: StemdropError | None = None
+    trouble: StemdropError | None = None  # why no further segments are made, at least for now
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def change(self) -> None:
@@ -76,7 +82,8 @@ class _Stem:
 class Segments:
     """Fetches each stem from Telegram once, cuts it, and stores the segments for a day.
 
-    When their room is full, the least recently used stems are removed. `clock` returns Unix seconds.
+    When their room is full, stems that are not in use are removed, the least recently used ones first; if
+    that is not enough, stems are cut no further for now. `clock` returns Unix seconds.
     """
 
     def __init__(
@@ -132,16 +139,17 @@ class Segments:
         now = self._clock()
         name = _name(sent)
         stem = self._stems.pop(name, None)
-        if stem and stem.trouble and now - stem.made_at > _FAILED_AGAIN_S:
+        if stem and stem.trouble and stem.is_over and now - stem.made_at > _FAILED_AGAIN_S:
             stem = None
         if stem is None:
             of_user = list(self._making.values()).count(user_id)
             if len(self._making) >= _MOST_UNDER_WAY or of_user >= _MOST_OF_USER:
                 raise TryLater(_BUSY_AGAIN_S, "too many stems are being cut")
-            stem = _Stem(now)
+            stem = _Stem(now, now)
             task = asyncio.create_task(self._make(stem, sent.file_id))
             self._making[task] = user_id
             task.add_done_callback(self._making.pop)
+        stem.used_at = now
         self._stems[name] = stem
         return stem
 
@@ -164,7 +172,7 @@ class Segments:
                         stem.size_bytes += size_bytes
                         stem.change()
                         self._counters.add(MIXER_SEGMENTS, "made")
-                        await self._make_room(stem)
+                        await self._wait_for_room(stem)
             await asyncio.to_thread(source.unlink)
         except StemdropError as error:
             await self._fail(stem, error)
@@ -194,19 +202,30 @@ class Segments:
                 f"a stem cannot be fetched for the mixer: {type(error).__name__}"
             ) from error
 
-    async def _make_room(self, current: _Stem) -> None:
-        """Remove the least recently used stems if room is lacking. Raises `TryLater` if it still is."""
+    async def _wait_for_room(self, stem: _Stem) -> None:
+        """Wait until there is room for more segments of a stem. Raises `TryLater` if it takes too long."""
+        began = self._clock()
+        while not await self._has_room():
+            now = self._clock()
+            if now - stem.used_at > IN_USE_S or now - began > _ROOM_PATIENCE_S:
+                log.warning("the mixer's segments cannot be written: their part of the disk is full")
+                raise TryLater(_FAILED_AGAIN_S, "there is no room for segments")
+            stem.trouble = TryLater(_BUSY_AGAIN_S, "there is no room for segments yet")
+            stem.change()
+            await asyncio.sleep(_ROOM_AGAIN_S)
+        stem.trouble = None
+
+    async def _has_room(self) -> bool:
+        """Return whether there is room for more segments; if not, stems that are not in use are removed."""
         used = sum(stem.size_bytes for stem in self._stems.values())
         excess = used - self.folder.limit_bytes(used)
         for name, stem in list(self._stems.items()):
             if excess <= 0:
-                return
-            if stem.is_over and stem is not current:
+                break
+            if stem.is_over and self._clock() - stem.used_at > IN_USE_S:
                 excess -= stem.size_bytes
                 await self._remove(name)
-        if excess > 0:
-            log.warning("the mixer's segments cannot be written: their part of the disk is full")
-            raise TryLater(_FAILED_AGAIN_S, "there is no room for segments")
+        return excess <= 0
 
     async def _sweep(self) -> None:
         while True:

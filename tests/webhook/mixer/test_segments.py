@@ -23,7 +23,7 @@ from stemdrop.domain.jobs import Job
 from webhook.mixer import segment_folder, segments
 from webhook.mixer.app import open_segments
 from webhook.mixer.segment_folder import SegmentFolder, remove_leftovers
-from webhook.mixer.segments import LIFETIME_S
+from webhook.mixer.segments import IN_USE_S, LIFETIME_S
 
 from .conftest import Mixer, refusal
 
@@ -68,6 +68,16 @@ def stored(mixer: Mixer) -> list[Path]:
     """The files that the webhook holds."""
     folder = mixer.segments.folder._path
     return sorted(folder.glob("*/*"), key=lambda path: path.name) if folder else []
+
+
+def fetched(mixer: Mixer) -> int:
+    """How often a stem has been fetched from Telegram."""
+    return [call.method for call in mixer.product.telegram.calls].count("getFile")
+
+
+def waits_for_room(mixer: Mixer) -> bool:
+    """Whether a stem waits for room."""
+    return any(stem.trouble and not stem.is_over for stem in mixer.segments._stems.values())
 
 
 async def test_segments_together_are_the_stem_to_the_sample(
@@ -118,7 +128,7 @@ async def test_a_stem_is_fetched_once_however_many_ask_for_it_at_once(
     answers = await asyncio.gather(*(mixer.segment(token, stem, 0) for stem in (0, 1) for _ in range(12)))
     assert [answer.status_code for answer in answers] == [200] * 24
     assert len({answer.content for answer in answers}) == 2
-    assert [call.method for call in product.telegram.calls].count("getFile") == 2
+    assert fetched(mixer) == 2
     await until(lambda: not mixer.segments._making)
     names = [path.name for path in stored(mixer)]
     assert names == [
@@ -178,24 +188,54 @@ async def test_a_download_that_breaks_off_is_tried_again_later(mixer: Mixer, job
     assert (await mixer.segment(token, 0, 0)).status_code == 200
 
 
-async def test_the_oldest_stems_make_room_for_new_ones(
-    mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch
+async def test_the_oldest_stems_make_room_for_new_ones_unless_they_are_in_use(
+    mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(segments, "_ROOM_AGAIN_S", 0.01)
     token = await mixer.token(job, alice)
     assert (await mixer.segment(token, 0, 2)).status_code == 200
     await until(lambda: not mixer.segments._making)
     first = [path.stat().st_size for path in stored(mixer)]
     monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", sum(first) + 1000)
     assert (await mixer.segment(token, 1, 0)).status_code == 200
+    await until(lambda: waits_for_room(mixer))
+    assert (await mixer.segment(token, 0, 0)).status_code == 200
+    assert fetched(mixer) == 2
+    mixer.product.clock.advance(IN_USE_S + 1)
     await until(lambda: len(stored(mixer)) == 2)
     assert (await mixer.segment(token, 0, 0)).status_code == 200  # made again
     await until(lambda: not mixer.segments._making)
-    monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", 1000)
+    assert fetched(mixer) == 3
+    assert "disk is full" not in caplog.text
     mixer.product.clock.advance(LIFETIME_S + 1)
     await mixer.segments.remove_old()
+    assert not stored(mixer)
+
+
+async def test_a_stem_for_which_there_is_no_room_goes_on_when_there_is_some(
+    mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(segments, "_ROOM_AGAIN_S", 0.01)
+    monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", 1000)
     token = await mixer.token(job, alice)
+    for number, status in ((0, 200), (2, 503), (0, 200)):
+        assert (await mixer.segment(token, 0, number)).status_code == status
+    mixer.product.clock.advance(IN_USE_S / 2)
     assert refusal(await mixer.segment(token, 0, 2)) == (503, "busy")
-    await until(lambda: not stored(mixer))
+    monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", 10**9)
+    await until(lambda: not mixer.segments._making)
+    assert (await mixer.segment(token, 0, 2)).status_code == 200
+    assert fetched(mixer) == 1
+    assert "disk is full" not in caplog.text
+
+    monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", 1000)
+    assert (await mixer.segment(token, 1, 0)).status_code == 200
+    await until(lambda: waits_for_room(mixer))
+    for _ in range(8):  # it is in use, but not for ever
+        mixer.product.clock.advance(40)
+        await mixer.segment(token, 1, 0)
+    await until(lambda: not mixer.segments._making)
+    assert caplog.text.count("disk is full") == 1
 
 
 async def test_a_full_disk_is_a_line_in_the_log(
