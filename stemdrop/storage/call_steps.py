@@ -13,7 +13,7 @@ from stemdrop.storage import call_scripts, record_scripts, script_prelude
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.create_calls import CreateCall
 from stemdrop.storage.job_lists import RUNS, JobLists
-from stemdrop.storage.keys import CALL, JOB, JOB_LIFETIME_S, SPENT, TASK
+from stemdrop.storage.keys import CALL, JOB, JOB_LIFETIME_S, PACKED, SENT, SPENT, TASK
 from stemdrop.storage.task_scripts import addition
 
 
@@ -113,7 +113,7 @@ class CallSteps(JobLists):
         return await run_script(self._redis, _with_prelude(text), keys, args)
 
     async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> bool:
-        keys = [JOB.format(job_id), key.format(job_id)]
+        keys = [it.format(job_id) for it in (key, JOB, SENT, PACKED)]
         return bool(await self._run(record_scripts.WRITE, keys, [JOB_LIFETIME_S, *flat(fields)]))
 
 

@@ -20,17 +20,17 @@ return 1
 """
 
 WRITE = """
--- KEYS: job, hash   ARGV: lifetime, field, value, …
-local left = redis.call('TTL', KEYS[1])
+-- KEYS: hash, job, sent, packed   ARGV: lifetime, field, value, …
+local left = redis.call('TTL', KEYS[2])
 if left == -2 then return 0 end  -- a job that has expired or was deleted stays deleted
-redis.call('HSET', KEYS[2], unpack(ARGV, 2))
-if KEYS[2] ~= KEYS[1] then
-  redis.call('EXPIRE', KEYS[2], ARGV[1])
-elseif left < ARGV[1] - DAY_S then  -- the keys that lead to a job live as long as the job
-  local once, account = unpack(redis.call('HMGET', KEYS[1], 'once', 'account'))
-  redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+if left < ARGV[1] - DAY_S then  -- the keys of a job, and those that lead to it, live as long as the job
+  local once, account = unpack(redis.call('HMGET', KEYS[2], 'once', 'account'))
+  for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[1]) end
   if once then redis.call('EXPIRE', once, ARGV[1]) end
   if account then redis.call('EXPIRE', OF_ACCOUNT:format(account), ARGV[1]) end
+elseif KEYS[1] ~= KEYS[2] then
+  redis.call('EXPIRE', KEYS[1], left)
 end
 return 1
 """

@@ -26,7 +26,9 @@ from stemdrop.storage.keys import (
     OF_ACCOUNT,
     ONCE,
     OPEN,
+    PACKED,
     SENDING,
+    SENT,
     SPENT,
 )
 from stemdrop.storage.keys import TASK as TASK_KEY
@@ -99,6 +101,28 @@ async def test_keys_that_lead_to_a_job_live_as_long_as_the_job(store: JobStore, 
         await redis.expire(key, 100)
     await store.set(job.id, message_id=5)
     assert [await redis.ttl(key) for key in (*leading, JOB.format(job.id))] == [JOB_LIFETIME_S] * 3
+
+
+@pytest.mark.parametrize("step", ["set", "tick", "tick_packed"])
+async def test_the_records_of_what_was_sent_live_as_long_as_the_job(
+    store: JobStore, redis: Redis, step: str
+) -> None:
+    """Otherwise a delivered song would be one of which no stem has arrived."""
+    job, sent = await add(store), {"vocals": Sent(1, "a", "b")}
+    steps = {
+        "set": lambda: store.set(job.id, message_id=5),
+        "tick": lambda: store.tick(job.id, sent),
+        "tick_packed": lambda: store.tick_packed(job.id, sent),
+    }
+    keys = [key.format(job.id) for key in (JOB, SENT, PACKED)]
+    await redis.expire(JOB.format(job.id), JOB_LIFETIME_S - 100)
+    await store.tick(job.id, sent)
+    await store.tick_packed(job.id, sent)
+    assert max([await redis.ttl(key) for key in keys]) <= JOB_LIFETIME_S - 100
+    for key in keys:
+        await redis.expire(key, 100)
+    await steps[step]()
+    assert min([await redis.ttl(key) for key in keys]) > JOB_LIFETIME_S - 100
 
 
 async def test_a_new_job_is_stored_with_its_times(store: JobStore, clock: Clock) -> None:
