@@ -27,7 +27,7 @@ from worker.stems.address_rules import AddressRules
 from worker.stems.downloader import StemDownloader
 from worker.stems.fetcher import StemFetcher
 from worker.stems.stem_sender import StemSender
-from worker.stems.temp_folders import remove_leftovers
+from worker.stems.temp_folders import keep_removing_leftovers
 from worker.submission import Submission
 
 log = logging.getLogger(__name__)
@@ -191,8 +191,8 @@ async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
         raise SettingsError(f"STEM_NETWORKS: {problem}")
     if not await greet_telegram(parts.bot, stop):
         return
-    await asyncio.to_thread(remove_leftovers)
     async with build_fetcher(parts) as fetcher, asyncio.TaskGroup() as group:
+        group.create_task(keep_removing_leftovers(stop))
         tasks = build_tasks(parts, fetcher)
         work = partial(parts.engine.work, stop=stop, grace_s=STOP_GRACE_S)
         recovery_every_s = min(parts.settings.poll_interval_s, RECOVERY_EVERY_S)

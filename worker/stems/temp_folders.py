@@ -1,10 +1,12 @@
 """Removes temporary folders that killed workers have left."""
 
+import asyncio
 import logging
 import os
 import re
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from stemdrop.services.disk_space import PREFIX, temp_root
@@ -13,8 +15,18 @@ log = logging.getLogger(__name__)
 
 # Longer than any task may run.
 STALE_S = 24 * 3600
+REMOVE_EVERY_S = 3600
 # The prefix and the random part of `tempfile`; the sandbox's folders have a word between them.
 _OWN_NAME = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")
+
+
+async def keep_removing_leftovers(stop: asyncio.Event) -> None:
+    """Remove stale folders now and every hour until `stop` is set; each worker does so on its own disk."""
+    while not stop.is_set():
+        with suppress(OSError):  # there is no folder for temporary files now, and tasks wait for it
+            await asyncio.to_thread(remove_leftovers)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), REMOVE_EVERY_S)
 
 
 def remove_leftovers() -> int:

@@ -13,14 +13,19 @@ from pathlib import Path
 
 import pytest
 import sounds
+from product import Product
+from waits import WAIT_S
 
 from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.queues import Queue
 from stemdrop.errors import TryLater
 from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from worker.audio.silence import is_silent
 from worker.audio.tags import Tags, write_tags
 from worker.audio.voice_encoder import OPUS, encode_voice
 from worker.cancellable_thread import ThreadCancelled, raise_if_cancelled, run_in_thread
+from worker.run import run_worker
+from worker.stems import temp_folders
 from worker.stems.temp_folders import STALE_S, remove_leftovers
 from worker.zip_file import add_to_zip
 
@@ -88,6 +93,24 @@ def test_folders_of_killed_workers_are_removed_after_a_day(temporary: Path) -> N
         assert remove_leftovers() == 1
         assert [path.exists() for path in (folder, *left)] == [True, False, True]
         assert remove_leftovers() == 0
+
+
+async def test_a_worker_removes_what_grows_old_while_it_runs(
+    product: Product, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(temp_folders, "REMOVE_EVERY_S", 0.02)
+    left = temporary / "stemdrop-a1b2c3d4"
+    left.mkdir()
+    working = asyncio.create_task(run_worker(product, asyncio.Event()))
+    async with asyncio.timeout(WAIT_S):
+        while not await product.redis.exists(f"{Queue.RENDERS}:stream"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        assert left.exists()
+        aged(left, STALE_S + 60)
+        while left.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        working.cancel()
+        await asyncio.wait({working})
 
 
 def test_other_folders_are_not_removed(temporary: Path) -> None:
