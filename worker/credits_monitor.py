@@ -5,8 +5,6 @@ The task runs in one worker at a time.
 
 import logging
 import math
-import time
-from collections.abc import Callable
 
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.interface import Provider
@@ -27,13 +25,11 @@ class CreditsMonitor:
         alerts: AdminAlerts,
         abilities: AbilitiesCache,
         circuits: Circuits,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._providers = providers
         self._alerts = alerts
         self._abilities = abilities
         self._circuits = circuits
-        self._clock = clock
         self._logged: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -56,8 +52,8 @@ class CreditsMonitor:
                 left = math.inf if await is_free(provider.name, self._abilities) else credits
                 works = provider.capabilities
                 await self._alerts.credits_left(left, provider.name, works.few_left, works.balance_unit)
-        opened_at = (await self._circuits.get(provider.name)).opened_at
-        await self._alerts.failing(provider.name, self._clock() - opened_at if opened_at else 0)
+        # only failures count: a provider that no song has needed since may work again
+        await self._alerts.failing(provider.name, (await self._circuits.get(provider.name)).failed_for_s)
 
     def _log_once(self, provider: Provider, error: Exception) -> None:
         if self._logged.get(provider.name) != str(error):

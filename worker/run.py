@@ -100,9 +100,7 @@ def build_tasks(
         progress_updates=ProgressUpdates(
             store, parts.progress_due, parts.chat_activity, parts.job_message, parts.clock
         ),
-        credits_monitor=CreditsMonitor(
-            parts.providers, parts.alerts, parts.abilities, parts.circuits, parts.clock
-        ),
+        credits_monitor=CreditsMonitor(parts.providers, parts.alerts, parts.abilities, parts.circuits),
     )
 
 

@@ -34,13 +34,13 @@ return math.floor(open_s)
 class Circuit:
     """The state of one provider's circuit; `asked_again_s` is 0 while the provider is asked.
 
-    `opened_at` is when it was first opened since the last success (Unix seconds, 0: never).
+    `failed_for_s` is the time between its first opening since the last success and the last failure.
     """
 
     failures: int = 0
     why: str = ""
     asked_again_s: int = 0
-    opened_at: float = 0
+    failed_for_s: float = 0
 
     @property
     def is_open(self) -> bool:
@@ -71,14 +71,17 @@ class Circuits(RedisStore):
         """Return the circuit of each of these providers."""
         async with self._redis.pipeline(transaction=False) as pipeline:
             for provider in providers:
-                pipeline.hmget(CIRCUIT.format(provider), ["failures", "why", "opened_at"])
+                pipeline.hmget(CIRCUIT.format(provider), ["failures", "why", "opened_at", "failed_at"])
                 pipeline.pttl(CIRCUIT_OPEN.format(provider))  # the TTL is rounded, maybe to 0
             found = await pipeline.execute()
         return {
             provider: Circuit(
-                int(failures or 0), why or "", ceil(max(0, left_ms) / 1000), float(opened_at or 0)
+                int(failures or 0),
+                why or "",
+                ceil(max(0, left_ms) / 1000),
+                max(0.0, float(failed_at) - float(opened_at)) if opened_at else 0,
             )
-            for provider, (failures, why, opened_at), left_ms in zip(
+            for provider, (failures, why, opened_at, failed_at), left_ms in zip(
                 providers, found[::2], found[1::2], strict=True
             )
         }
