@@ -32,7 +32,7 @@ REDIS_CONNECT_TIMEOUT_S = 3
 _TRIPS, _SCRIPTS_A_TRIP = 2, 8
 # Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
 _FOR_NOW = (OutOfMemoryError, ReadOnlyError)
-_FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
+_FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ", "UNBLOCKED ")
 
 
 class RedisStore:
@@ -215,6 +215,11 @@ async def connect(url: str) -> AsyncIterator[Redis]:
         await pool.aclose()
 
 
+def is_refused_for_now(error: Exception) -> bool:
+    """Return whether Redis refused a command only because of its state, as when it is full."""
+    return isinstance(error, _FOR_NOW) or str(error).startswith(_FOR_NOW_CODES)
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Turn redis-py's exceptions into `StoreUnavailable`."""
@@ -227,6 +232,5 @@ def translated() -> Iterator[None]:
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise StoreUnavailable("Redis does not answer") from error
     except RedisError as error:
-        is_closed = isinstance(error, _FOR_NOW) or str(error).startswith(_FOR_NOW_CODES)
-        kind = StoreClosed if is_closed else StoreRefused
+        kind = StoreClosed if is_refused_for_now(error) else StoreRefused
         raise kind(f"Redis refused: {str(error)[:120]}") from error

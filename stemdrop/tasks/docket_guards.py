@@ -19,10 +19,11 @@ from docket import Docket, Execution, StrikeList, Worker
 from docket._redis import RedisConnection
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
+from redis.backoff import ConstantBackoff
+from redis.exceptions import RedisError, ResponseError
 
 from stemdrop.domain.queues import Queue
+from stemdrop.storage.connection import is_refused_for_now
 from stemdrop.storage.keys import TASK_PARKED, TASK_RECORD
 from stemdrop.storage.task_scripts import END, MOVE_DUE, PUT_OFF, PutOff, message
 
@@ -41,10 +42,26 @@ _LOOK_EVERY_S = 5.0
 _LOOK_AT_MOST_EVERY_S = 0.1
 _CANCEL_AGAIN_S = 5
 _RECONNECT_AFTER = timedelta(seconds=1)
+_TRY_AGAIN_S = 0.5
 
 
 # Runs a task; the number is how often it was taken over from dead workers.
 TaskRunner = Callable[[Execution, int], Awaitable[PutOff | None]]
+
+
+class _Patience(Retry):
+    """Repeats a command until Redis is there and no longer refuses it because of its own state."""
+
+    def __init__(self) -> None:
+        super().__init__(ConstantBackoff(_TRY_AGAIN_S), retries=-1)
+        self.update_supported_errors([ResponseError])
+
+    async def call_with_retry(self, do: Any, fail: Any, *_: Any, with_failure_count: bool = False) -> Any:
+        return await super().call_with_retry(do, fail, _is_passing, with_failure_count)
+
+
+def _is_passing(error: Exception) -> bool:
+    return not isinstance(error, ResponseError) or is_refused_for_now(error)
 
 
 @asynccontextmanager
@@ -53,16 +70,14 @@ async def connection(redis_url: str) -> AsyncIterator[RedisConnection]:
 
     `retry_on_timeout` gives each connection one more try after a restart of Redis; without it, finished tasks
     run again. The pool must be larger than the number of tasks that run at once (redis-py's default is 100).
-    Each command waits up to a minute for Redis to return, for which the library has no setting: otherwise a
-    worker leaves its loop and takes no new task until the last running one has ended.
+    Each command waits for Redis, for which the library has no setting: otherwise a worker leaves its loop and
+    takes no new task until the last running one has ended.
     """
     separator = "&" if urlsplit(redis_url).query else "?"
     url = f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"
     async with RedisConnection(url) as opened:
         if opened._connection_pool is not None:
-            opened._connection_pool.connection_kwargs["retry"] = Retry(
-                ExponentialBackoff(cap=1, base=0.05), 60
-            )
+            opened._connection_pool.connection_kwargs["retry"] = _Patience()
         yield opened
 
 

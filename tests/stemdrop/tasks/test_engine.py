@@ -654,6 +654,39 @@ async def test_a_worker_survives_an_outage_of_redis_during_a_long_task(tmp_path:
             assert (held.arguments, held.finished) == (["x", "y"], 2)
 
 
+@pytest.mark.parametrize(
+    ("refuse", "refusal", "allow"),
+    [
+        ("CONFIG SET maxmemory 1", "OOM", "CONFIG SET maxmemory 0"),
+        ("REPLICAOF 127.0.0.1 1", "READONLY", "REPLICAOF NO ONE"),
+    ],
+    ids=["full", "replica"],
+)
+@pytest.mark.usefixtures("short_lease")
+async def test_a_worker_survives_refusals_of_redis_during_a_long_task(
+    tmp_path: Path, refuse: str, refusal: str, allow: str
+) -> None:
+    """It takes new tasks at once afterwards, as after an outage."""
+    with RedisServer(tmp_path / "redis") as server:
+        async with Engine(server.url) as engine, Redis.from_url(server.url) as redis:
+            held = Held()
+            async with working(engine, {Task.DELIVER: held}):
+                await engine.add(Task.DELIVER, "job", "x")
+                await held.reach(1)
+                await redis.execute_command(refuse)
+                async with asyncio.timeout(WAIT_S):
+                    while f"errorstat_{refusal}" not in await redis.info("errorstats"):  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+                await redis.execute_command(allow)
+                await engine.add(Task.DELIVER, "next", "y")
+                try:
+                    await held.reach(2)
+                    assert (held.arguments, held.finished) == (["x", "y"], 0)
+                finally:
+                    held.go.set()
+            assert (held.arguments, held.finished) == (["x", "y"], 2)
+
+
 async def test_tasks_scheduled_by_a_clock_that_was_set_back_run(
     engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
