@@ -203,9 +203,13 @@ class Recovery:
             return
         if payer and payer.state is JobState.CANCELLED and payer.create_started_at:
             is_due = now - max(payer.moved_at, payer.polled_at) >= limits.poll_interval_s
-            if payer.task_id and is_due:
-                await self.polling.ask(payer)
-            if now - payer.create_started_at <= limits.job_timeout_s:
+            waited_since = payer.create_started_at
+            if payer.task_id:
+                # its result may have come long ago, and a poll may fail
+                waited_since = max(waited_since, job.moved_at)
+                if is_due:
+                    await self.polling.ask(payer)
+            if now - waited_since <= limits.job_timeout_s:
                 return
         if await self.store.leave(job):
             log.info("job %s: goes on by itself, job %s brings no stems", job.id, job.waits_for)

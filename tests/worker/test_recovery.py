@@ -688,6 +688,27 @@ async def test_a_cancelled_job_is_polled_for_those_who_wait_for_it(
     assert ("deliver", waiting.id) in await product.ordered()
 
 
+async def test_a_failed_poll_of_a_cancelled_job_buys_nothing(
+    product: Product, provider: Provider, sent: Message
+) -> None:
+    """Its call was accepted long ago, and nobody has asked for its result since."""
+    payer = await pick(product, sent, 1)
+    await product.store.begin_create(payer.id)
+    await product.store.accept(payer.id, "task-1")
+    await product.store.cancel(payer.id)
+    product.clock.advance(LIMIT_S + 1)
+    waiting = await pick(product, sent, 2)
+    assert waiting.waits_for == payer.id
+    for polled, seconds in ((1, LOOK_AGAIN_S[0]), (1, EVERY_S / 2), (2, EVERY_S)):
+        if polled == 2:
+            provider.details["task-1"] = ready(provider)
+        product.clock.advance(seconds)
+        await product.recovery().run()
+        assert polls(provider) == polled
+        state = JobState.QUEUED if polled == 1 else JobState.DELIVERING
+        assert (await product.job(waiting.id)).state is state
+
+
 @pytest.mark.parametrize("is_cancelled", [False, True])
 async def test_a_job_waits_on_while_a_success_has_no_stems_yet(
     product: Product, provider: Provider, sent: Message, is_cancelled: bool
