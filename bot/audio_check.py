@@ -1,8 +1,8 @@
 """Checks a file before anything is paid for: whether it has sound, what kind it is, and how long it is.
 
-The sender claims the length of an audio or voice message. A claim within the limit is believed, but a song is
-refused as too long only after it was measured. Telegram knows neither the length of a document nor whether a
-video has sound.
+The sender claims the length of an audio or voice message. A claim within the limit is believed, unless the
+file is too big for it, but a song is refused as too long only after it was measured. Telegram knows neither
+the length of a document nor whether a video has sound.
 """
 
 from dataclasses import replace
@@ -20,6 +20,9 @@ from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, SourceU
 from stemdrop.services.audio_inspection import inspect_audio
 from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, temp_folder, writing
 
+# A song has fewer bytes a second, unless it is of a higher quality than CDs, so that its length is measured.
+_MOST_BYTES_A_SECOND = 400_000
+
 
 class AudioCheck:
     """Checks that a file has sound and is within the limits, and finds out its length and size."""
@@ -31,8 +34,12 @@ class AudioCheck:
     def needs_download(self, source: Source) -> bool:
         """Return whether the check needs the file itself. Raises `SourceUnusable` if the file is too big."""
         check_size(source, self._max_bytes)
-        is_claim_enough = 0 < source.duration_s <= MAX_DURATION_S and source.extension != UNKNOWN_EXTENSION
-        return not is_claim_enough or source.kind in (SourceKind.DOCUMENT, SourceKind.VIDEO)
+        # the price may depend on the length
+        least_s = max(1, source.size_bytes / _MOST_BYTES_A_SECOND)
+        is_claim_enough = least_s <= source.duration_s <= MAX_DURATION_S
+        is_kind_known = source.extension != UNKNOWN_EXTENSION
+        is_claimed = source.kind not in (SourceKind.DOCUMENT, SourceKind.VIDEO)
+        return not (is_claim_enough and is_kind_known and is_claimed)
 
     async def inspect(self, source: Source) -> Source:
         """Download the file and return its source with the size, length and type that were measured.

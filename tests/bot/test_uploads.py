@@ -132,11 +132,13 @@ async def test_a_song_of_over_an_hour_is_refused(room: BotRoom, alice: User, tmp
     await nothing_was_made(room, alice)
 
 
-async def test_a_song_is_not_refused_on_the_length_that_its_sender_claims(
-    room: BotRoom, alice: User, song: Path
+@pytest.mark.parametrize("claimed_s", [1, 3661])
+async def test_a_length_that_its_sender_cannot_claim_is_measured(
+    room: BotRoom, alice: User, song: Path, claimed_s: int
 ) -> None:
+    """It neither makes the song cheaper nor has it refused."""
     content = room.telegram.files.read_path(song)
-    media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=3661)
+    media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=claimed_s)
     room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
     await room.handle()
     (job,) = await room.product.jobs(alice.id)
