@@ -16,7 +16,7 @@ from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import UNDO_S
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import Choice, Job, JobState, Mode
-from stemdrop.domain.taps import DEARER_TEXT
+from stemdrop.domain.taps import DEARER_TEXT, NOT_OFFERED_TEXT
 from stemdrop.errors import TryLater
 from stemdrop.storage.heartbeats import BEAT_S, Heartbeats
 from stemdrop.storage.job_store import JobStore
@@ -85,7 +85,7 @@ class AutomaticStart:
         if (mode, job.instrument) in details.free:
             await self._start(job, mode, at_most=0)
         elif not details.abilities.can(mode, job.instrument):
-            await self._ask(job, translate("tap.not_offered"))
+            await self._ask(job, translate(NOT_OFFERED_TEXT))
         elif not (price := details.abilities.price(mode, job.instrument)):
             await self._start(job, mode, at_most=0)
         elif now - max(job.shown_at, job.starts_at) > TOO_LATE_S or await self._is_deaf():

@@ -7,6 +7,8 @@ from stemdrop.domain.allowance import Allowance
 
 # The key of the answer when a call costs more than the button said; nothing was ordered.
 DEARER_TEXT = "tap.dearer"
+# The key of the answer when no provider offers the mode any more; nothing was ordered.
+NOT_OFFERED_TEXT = "tap.not_offered"
 
 
 @dataclass(frozen=True, slots=True)

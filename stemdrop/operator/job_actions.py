@@ -15,6 +15,7 @@ from telegram.error import TelegramError
 from stemdrop.chat.refusals import is_gone
 from stemdrop.domain.failures import failure_of, undeliverable
 from stemdrop.domain.jobs import CANCELLABLE, FINAL, Charge, Job, JobState
+from stemdrop.domain.taps import NOT_OFFERED_TEXT
 from stemdrop.errors import NoSuchJob, StoreUnavailable, TryLater
 from stemdrop.http.clients import client_options
 from stemdrop.settings import Settings
@@ -76,6 +77,8 @@ class OperatorActions:
             return ActionOutcome(False, f"job {job.id} {_is(job)}: nothing to try again")
         earlier = (await self._store.history(job.id)).retried_as
         ordered = await self._orders.retry(job, is_unlimited=True)
+        if ordered.note == NOT_OFFERED_TEXT:
+            return ActionOutcome(False, f"job {job.id}: no provider offers its mode now; nothing was ordered")
         if ordered.job_id == job.id:
             return ActionOutcome(True, f"job {job.id}: its result has come after all; costs nothing", job.id)
         new = await self._store.get(ordered.job_id)
@@ -87,9 +90,7 @@ class OperatorActions:
                 f"job {job.id} was tried again before, as job {new.id}, which {_is(new)}",
                 new.id if new.state not in FINAL else "",
             )
-        credits = 0 if new.cached else new.agreed_price or 0
-        kept = "Telegram keeps its stems, so it" if new.cached else "it"
-        cost = f"costs {credits} credits" if credits else f"{kept} costs nothing"
+        credits, cost = _cost(new)
         return ActionOutcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
 
     async def resend(self, job: Job) -> ActionOutcome:
@@ -175,6 +176,18 @@ async def _refresh_message(parts: Parts, job_id: str) -> str:
         is_user_gone = isinstance(error, TelegramError) and is_gone(error)
         return f"; its user {'can no longer' if is_user_gone else 'is still to'} be notified"
     return ""
+
+
+def _cost(job: Job) -> tuple[int, str]:
+    """Return the credits that a job which was just ordered costs, and a clause that says so."""
+    if job.cached:
+        return 0, "Telegram keeps its stems, so it costs nothing"
+    if job.paid_by:
+        return 0, f"job {job.paid_by} has paid for its stems, so it costs nothing"
+    if job.waits_for:
+        return 0, f"it waits for the stems of job {job.waits_for} and costs nothing if these come"
+    credits = job.agreed_price or 0
+    return credits, f"costs {credits} credits" if credits else "it costs nothing"
 
 
 def _is(job: Job) -> str:

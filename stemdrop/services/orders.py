@@ -16,7 +16,7 @@ from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.jobs import FINAL, CachedStem, Choice, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
-from stemdrop.domain.taps import DEARER_TEXT, Ordered, Tapped
+from stemdrop.domain.taps import DEARER_TEXT, NOT_OFFERED_TEXT, Ordered, Tapped
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.abilities import AbilitiesCache
@@ -31,7 +31,6 @@ _TASKS = {Picked.STARTED: Task.SUBMIT, Picked.SHARED: Task.DELIVER}
 # The longest time that a user who has tapped waits for the separation API.
 POLL_WAIT_S = 5.0
 _UNKNOWN = Tapped()
-_NOT_OFFERED = "tap.not_offered"
 
 
 @dataclass
@@ -71,7 +70,7 @@ class Orders:
             return Ordered(job.id)
         if not abilities.can(mode, instrument):
             log.info("job %s: %s %s is not offered", job.id, mode, instrument)
-            return Ordered(job.id, _NOT_OFFERED)
+            return Ordered(job.id, NOT_OFFERED_TEXT)
         cost = abilities.price(mode, instrument)
         price = 0 if is_unlimited else cost
         limit = await self.users.limit(job.account) if price else 0
@@ -174,7 +173,7 @@ class Orders:
         while True:
             new = await make()
             ordered = await self.pick(new, *choice, **options)
-            if ordered.over or ordered.note in (_NOT_OFFERED, DEARER_TEXT):
+            if ordered.over or ordered.note in (NOT_OFFERED_TEXT, DEARER_TEXT):
                 # unless another tap, for example an admin's, has picked for this job meanwhile
                 await self.store.forget(new.id, only_in=JobState.CHOOSING)
                 return ordered

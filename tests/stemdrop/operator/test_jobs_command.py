@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 from builders import make_call
-from product import Product, new_job, one_authority, result_of
+from product import NOBODY, Product, new_job, one_authority, result_of
 from provider import Provider
 
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.cli import run
+from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import CachedStem, Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Run, Sent
 from stemdrop.domain.results import Result
@@ -459,6 +460,35 @@ async def test_a_result_that_has_come_after_all_is_not_bought_again(
     assert ended == Ended(0, f"job {job.id}: its result has come after all; costs nothing\n", "")
     assert await product.ordered() == [("deliver", job.id)]
     assert len(await product.jobs(alice.id)) == 1
+
+
+async def test_a_mode_that_no_provider_offers_is_not_retried(
+    product: Product, jobs: Command, alice: User, sent: Message
+) -> None:
+    job = await failed(product, sent)
+    await product.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(10)}))
+    ended = await jobs("retry", job.id, SEPARATION_API_URL=NOBODY)
+    said = f"job {job.id}: no provider offers its mode now; nothing was ordered"
+    assert (ended.code, said in ended.err) == (1, True)
+    assert await product.ordered() == []
+    assert [it.id for it in await product.jobs(alice.id)] == [job.id]
+
+
+@pytest.mark.parametrize("has_come", [False, True])
+async def test_stems_that_another_job_pays_for_are_not_paid_again(
+    product: Product, jobs: Command, sent: Message, has_come: bool
+) -> None:
+    job, payer = await failed(product, sent), new_job(sent)
+    payer = replace(payer, source=job.source)
+    await product.store.add(payer, once=payer.id)
+    await product.store.pick(payer, Mode.SPLIT_STEM, "", 0)
+    if has_come:
+        await product.store.begin_create(payer.id)
+        await product.store.receive(payer.id, payer.chat_id, "task-1", STEMS)
+    ended = await jobs("retry", job.id, "--json")
+    assert (ended.code, ended.json["credits"]) == (0, 0)
+    how = "has paid for its stems, so it" if has_come else "and"
+    assert re.search(f"job {payer.id} {how} costs nothing", ended.json["text"])
 
 
 async def test_simultaneous_retries_make_one_job(
