@@ -7,6 +7,7 @@ StemdropError
 │       └── StoreClosed  Redis refuses writes for now: try again later
 ├── NoSuchJob            the operator named no job, or more than one
 ├── TryLater             a task cannot go on now: the engine runs it again
+├── OverLimit            a call would cost more than its account may still spend that day
 ├── ForgedRequest        a link, signature or secret is not ours: 403
 │   └── ExpiredLink      the link was valid once: 403
 ├── TooOften             more requests than are allowed: 429
@@ -62,6 +63,10 @@ class TryLater(StemdropError):
     def __init__(self, after_s: float, why: str) -> None:
         super().__init__(why)
         self.after_s = after_s
+
+
+class OverLimit(StemdropError):
+    """The create call would cost more than its account may still spend that day: it is not made."""
 
 
 class ForgedRequest(StemdropError):

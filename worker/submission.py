@@ -16,7 +16,15 @@ from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
 from stemdrop.domain.failures import DEARER, TOO_BUSY, more_helpful
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Credits, Run
-from stemdrop.errors import LONGEST_BUSY_S, Refused, SourceGone, SourceUnavailable, TryLater, Unreachable
+from stemdrop.errors import (
+    LONGEST_BUSY_S,
+    OverLimit,
+    Refused,
+    SourceGone,
+    SourceUnavailable,
+    TryLater,
+    Unreachable,
+)
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.storage.abilities import AbilitiesCache, Candidate
 from stemdrop.storage.connection import retry_until_stored
@@ -83,6 +91,8 @@ class Submission:
             else:
                 failure = DEARER if candidates else Failure(job.refusal or "unreachable", charged=False)
                 await self._fail(job, failure, "no provider takes it at this price")
+        except OverLimit as error:
+            await self._fail(job, DEARER, error)
         except Unreachable as error:
             await self._again_or_refuse(job, run, "unreachable", error)
         except Refused as error:
@@ -117,7 +127,7 @@ class Submission:
                 if await self.store.begin_create(job.id, call):
                     await self._answered(job, call, await self.sender.send(job, call, run, is_last=is_last))
                 return
-            except (Unreachable, Refused) as error:
+            except (Unreachable, Refused, OverLimit) as error:
                 is_awaited = isinstance(error, Refused) and error.is_soon_over and run < MAX_SUBMISSION_RUNS
                 if is_last or is_awaited:
                     raise

@@ -73,7 +73,7 @@ class Orders:
             return Ordered(job.id, NOT_OFFERED_TEXT)
         cost = abilities.price(mode, instrument)
         price = 0 if is_unlimited else cost
-        limit = await self.users.limit(job.account) if price else 0
+        limit = 0 if is_unlimited else await self.users.limit(job.account)
         picked, spent = await self.store.pick(
             *(job, mode, instrument, limit, price),
             file_format=file_format,

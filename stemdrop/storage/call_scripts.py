@@ -7,16 +7,21 @@ BEGIN_CREATE = """
 if get(ARGV[1], 'state') ~= 'submitting' then return 0 end
 -- the same call, repeated after a broken connection
 if get(ARGV[1], 'create_started_by') == ARGV[3] then return 1 end
-if get(ARGV[1], 'is_asking_again') == 'true' then
-  set(ARGV[1], 'is_asking_again', 'false')
+local is_asking_again = get(ARGV[1], 'is_asking_again') == 'true'
+if is_asking_again then
   local is_fetched = (get(ARGV[1], 'source_fetched_at') or '0') ~= '0'
   if is_fetched and not have_calls_failed(ARGV[1]) then  -- the earlier call was accepted
-    set(ARGV[1], 'answer_lost_at', ARGV[2])
+    set(ARGV[1], 'is_asking_again', 'false', 'answer_lost_at', ARGV[2])
     return 0
   end
-  set(ARGV[1], 'further_calls', further_calls(ARGV[1]) + 1)
 elseif get(ARGV[1], 'create_started_at') ~= '0' then
   return 0
+end
+-- the call may cost more than the one for which the credits are held
+local limit = tonumber(get(ARGV[1], 'day_limit') or '0')
+if exceeds(ARGV[1], tonumber(ARGV[5]) or 0, limit) then return -1 end
+if is_asking_again then
+  set(ARGV[1], 'is_asking_again', 'false', 'further_calls', further_calls(ARGV[1]) + 1)
 end
 local before, calls = get(ARGV[1], 'provider') or '', get(ARGV[1], 'calls') or ''
 if ARGV[4] ~= '' then calls = calls .. ',' .. ARGV[3] end

@@ -9,6 +9,7 @@ from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.queues import Task
 from stemdrop.domain.results import Result
+from stemdrop.errors import OverLimit
 from stemdrop.storage import call_scripts, record_scripts, script_prelude
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.create_calls import CreateCall
@@ -27,7 +28,7 @@ class CallSteps(JobLists):
     async def begin_create(self, job_id: str, call: CreateCall | None = None) -> str:
         """Note a create call and return its name; empty if it must not be made (again).
 
-        The price that the job's account holds becomes that of the call.
+        The price that the job's account holds becomes that of the call. Raises `OverLimit`.
         """
         name = call.id if call else secrets.token_hex(8)
         keys = [JOB.format(job_id), CALL.format(name)]
@@ -35,7 +36,7 @@ class CallSteps(JobLists):
         args += [call.provider if call else "", "" if call is None else call.price]
         args.append(call.source if call else "")
         args += flat(call.to_fields() if call else {"job": job_id})
-        return name if await self._run(call_scripts.BEGIN_CREATE, keys, args) else ""
+        return name if await self._run_within_limit(call_scripts.BEGIN_CREATE, keys, args) else ""
 
     async def not_accepted(
         self, job: Job, call: str = "", *, code: str = "", avoid: str = "", told: str = ""
@@ -111,6 +112,12 @@ class CallSteps(JobLists):
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
         return await run_script(self._redis, _with_prelude(text), keys, args)
+
+    async def _run_within_limit(self, text: str, keys: list[str], args: list[Any]) -> bool:
+        done = int(await self._run(text, keys, args))
+        if done < 0:
+            raise OverLimit("it would cost more than its account may still spend that day")
+        return bool(done)
 
     async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> bool:
         keys = [it.format(job_id) for it in (key, JOB, SENT, PACKED)]

@@ -34,17 +34,16 @@ PICK = """
 -- ARGV: id, now, limit, most in flight, price, split id, expected start ('': any), '1' if it must be free,
 -- field, value, …
 -- returns the outcome and the credits spent today
-local spent = 0
-for _, credits in ipairs(redis.call('HVALS', KEYS[2])) do spent = spent + tonumber(credits) end
+local spent = sum_of(KEYS[2])
 if get(ARGV[1], 'state') ~= 'choosing' then return {'late', spent} end
 if ARGV[7] ~= '' and get(ARGV[1], 'starts_at') ~= ARGV[7] then return {'late', spent} end
 local limit, price = tonumber(ARGV[3]), tonumber(ARGV[5])
 local _, how = find_payer(ARGV[1], ARGV[6])
 if ARGV[8] == '1' and how ~= 'delivering' then return {'dearer', spent} end
-local is_over = limit > 0 and spent + price > limit
+local is_over = limit > 0 and price > 0 and spent + price > limit
 if is_over and not how then return {'over', spent} end
 -- beyond the day's credits a job may share another one's call, but not make its own
-set(ARGV[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '',
+set(ARGV[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '', 'day_limit', ARGV[3],
   'must_share', is_over and '1' or '', unpack(ARGV, 9))
 if is_over or how == 'delivering' then price = 0 else take(ARGV[1], 'held') end
 local busy = redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) or redis.call('ZCARD', KEYS[4]) > 0

@@ -93,6 +93,19 @@ local function spent_key(id)
   return SPENT:format(get(id, 'account'), get(id, 'account_day'))
 end
 
+local function sum_of(spent)
+  local sum = 0
+  for _, credits in ipairs(redis.call('HVALS', spent)) do sum = sum + tonumber(credits) end
+  return sum
+end
+
+-- whether a call at this price, in place of the one that is held, would exceed the day's limit (0: none)
+local function exceeds(id, price, limit)
+  local charge, held = get(id, 'charge'), 0
+  if charge == 'held' or charge == 'settled' then held = tonumber(get(id, 'price') or '0') end
+  return limit > 0 and price > held and sum_of(spent_key(id)) + price - held > limit
+end
+
 local function take(id, charge)
   local price, before = tonumber(get(id, 'price') or '0'), get(id, 'charge')
   if price == 0 or before == charge then return end

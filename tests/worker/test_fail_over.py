@@ -156,6 +156,32 @@ async def test_a_dearer_provider_is_asked_only_by_its_user(
     assert await spent(product, job) == 60
 
 
+@pytest.mark.parametrize(("price", "dearer", "limit"), [(10, 80, 79), (10, 80, 80), (0, 32, 5), (0, 32, 0)])
+async def test_a_dearer_button_does_not_exceed_the_days_credits(
+    product: Product,
+    telegram: Telegram,
+    alice: User,
+    song: Any,
+    provider: Provider,
+    second: Provider,
+    price: int,
+    dearer: int,
+    limit: int,
+) -> None:
+    """Its user has agreed to the dearer price, but the limit was compared with the price of now."""
+    await costs(product, price, dearer)
+    await product.users.set_daily_credits(alice.id, limit)
+    job = new_job(await telegram.send_file(alice.id, song))
+    await product.store.add(job, job.id)
+    assert (await product.orders.pick(job, Mode.SPLIT_STEM, "", at_most=dearer)).over is None
+    assert await spent(product, job) == price
+    provider.refusal = (500, "no")
+    await run_out(product, job)
+    is_within = not limit or dearer <= limit
+    assert (await product.job(job.id)).failure == (None if is_within else Failure("dearer", charged=False))
+    assert (len(second.creates), await spent(product, job)) == ((1, dearer) if is_within else (0, 0))
+
+
 async def test_a_free_provider_as_the_last_one_costs_nothing(
     product: Product, provider: Provider, second: Provider, job: Job
 ) -> None:

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from stemdrop.domain.jobs import Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt
 from stemdrop.domain.results import Result
+from stemdrop.errors import OverLimit
 from stemdrop.storage.connection import connect
 from stemdrop.storage.create_calls import CreateCall, CreateCalls
 from stemdrop.storage.job_store import JobStore
@@ -21,17 +22,17 @@ class Story:
     """One job, and the calls that are made for it; a task is named by its provider."""
 
     def __init__(self, redis: Redis) -> None:
-        self.clock = Clock()
+        self.redis, self.clock = redis, Clock()
         self.store, self.calls = JobStore(redis, self.clock), CreateCalls(redis, self.clock)
 
-    async def begin(self, price: int, *, is_unlimited: bool = False) -> None:
-        self.id = await self.pick(make_job(), price, is_unlimited=is_unlimited)
+    async def begin(self, price: int, limit: int = 0, *, is_unlimited: bool = False) -> None:
+        self.id = await self.pick(make_job(), price, limit, is_unlimited=is_unlimited)
 
-    async def pick(self, job: Job, price: int, *, is_unlimited: bool = False) -> str:
+    async def pick(self, job: Job, price: int, limit: int = 0, *, is_unlimited: bool = False) -> str:
         await self.store.add(job, job.id)
         held = 0 if is_unlimited else price
         options = {"agreed_price": price, "is_unlimited": is_unlimited}
-        await self.store.pick(job, Mode.SEPARATE_VOCAL, "", 0, held, **options)  # type: ignore[arg-type]
+        await self.store.pick(job, Mode.SEPARATE_VOCAL, "", limit, held, **options)  # type: ignore[arg-type]
         return job.id
 
     async def ask(self, provider: str, price: int) -> str:
@@ -99,6 +100,20 @@ async def test_a_job_pays_for_the_provider_that_accepts_it(
     assert await story.spent() == paid
     assert await story.outcomes() == {"a": "refused", "own": "refused", "c": "accepted"}
     assert (await story.job()).tried == "a-50,own-0"
+
+
+async def test_a_call_that_costs_more_than_the_last_one_stays_within_the_days_credits(story: Story) -> None:
+    await story.begin(50, limit=100)
+    for provider, price in (("a", 50), ("b", 30)):
+        await story.refuse(await story.ask(provider, price))
+    await story.ask("c", 40)
+    await story.refuse("c-40")
+    other = Story(story.redis)
+    await other.begin(60, limit=100)
+    with pytest.raises(OverLimit):
+        await story.ask("d", 50)
+    assert (await story.outcomes(), await story.spent()) == (dict.fromkeys("abc", "refused"), 100)
+    assert await story.ask("e", 40)
 
 
 @pytest.mark.parametrize("first", ["a", "b"])
