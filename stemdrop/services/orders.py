@@ -17,6 +17,7 @@ from stemdrop.domain.jobs import FINAL, CachedStem, Choice, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
 from stemdrop.domain.taps import DEARER_TEXT, NOT_OFFERED_TEXT, Ordered, Tapped
+from stemdrop.errors import OverLimit
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.abilities import AbilitiesCache
@@ -136,7 +137,15 @@ class Orders:
         if not is_known and at_most is not None and price > at_most:
             return Ordered(job.id, DEARER_TEXT)
         is_offered = job.can_ask_again(self.clock()) and not tapped.before(job.create_started_at)
-        if not (is_offered or is_known) or not await self.store.ask_again(job, tapped.id, price):
+        if not (is_offered or is_known):
+            return Ordered(job.id, "tap.too_late")
+        limit = 0 if job.is_unlimited else await self.users.limit(job.account)
+        try:
+            is_ordered = await self.store.ask_again(job, tapped.id, price, limit)
+        except OverLimit:
+            allowance = await self.store.allowance(job.account, limit)
+            return Ordered(job.id, over=replace(allowance, price=price))
+        if not is_ordered:
             return Ordered(job.id, "tap.too_late")
         log.info("job %s: its user has the separation service asked again", job.id)
         await self.engine.add(Task.SUBMIT, job.id, job.id)

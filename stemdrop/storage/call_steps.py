@@ -62,15 +62,17 @@ class CallSteps(JobLists):
         args = [job_id, self._clock(), call]
         return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], args))
 
-    async def ask_again(self, job: Job, tap_id: str, price: int | None = None) -> bool:
+    async def ask_again(self, job: Job, tap_id: str, price: int | None = None, limit: int = 0) -> bool:
         """Allow one more create call after a lost answer, and count its runs anew. False: no answer is lost.
 
-        No further call may cost more than `price`, which its user has agreed to (`None`: as before).
+        No further call may cost more than `price`, which its user has agreed to (`None`: as before). Raises
+        `OverLimit` if that price exceeds the account's `limit` of the day (0: none).
         """
         # the script compares `create_started_at` as text, as it was stored
         args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
         args.append(encode({"agreed_price": job.agreed_price if price is None else price})["agreed_price"])
-        return bool(await self._run(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
+        args.append(limit)
+        return await self._run_within_limit(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args)
 
     async def note_source_fetched(self, job_id: str) -> bool:
         """Note that the provider has fetched the job's source; the next create call clears the note.

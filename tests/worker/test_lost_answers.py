@@ -106,6 +106,20 @@ async def test_asking_again_never_costs_more_than_its_button_shows(product: Prod
     assert (await product.orders.ask_again(await product.job(job.id), tapped, at_most=60)).note == "ordered"
 
 
+async def test_asking_again_does_not_exceed_the_days_credits(product: Product, job: Job) -> None:
+    await wait_two_minutes(product)
+    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(60)}))
+    asked, tapped = await product.job(job.id), Tapped("tap-1", product.clock())
+    await product.users.set_daily_credits(job.account, 59)
+    ordered = await product.orders.ask_again(asked, tapped, at_most=60)
+    assert ordered.over is not None
+    assert (ordered.over.spent, ordered.over.limit, ordered.over.price) == (50, 59, 60)
+    assert not (await product.job(job.id)).is_asking_again
+    # the price of the call whose answer is lost is held already
+    await product.users.set_daily_credits(job.account, 60)
+    assert (await product.orders.ask_again(asked, tapped, at_most=60)).note == "ordered"
+
+
 async def test_a_fetch_proves_that_the_order_was_accepted(
     product: Product, provider: Provider, job: Job
 ) -> None:
