@@ -146,6 +146,7 @@ RECEIVE = """
 local state = get(ARGV[1], 'state')
 local provider = ARGV[10]
 if not state then
+  note_deleted_result(ARGV[1], ARGV[3], provider, ARGV[8], ARGV[9], ARGV[4])
   if ARGV[8] ~= '1' then release(ARGV[1], ARGV[4]) end
   -- it was deleted: the result is for the job that has its task now
   local heir = hand_over(ARGV[1], ARGV[3], ARGV[4])

@@ -73,6 +73,18 @@ local function note_result(id, task, provider, is_success, is_refunded, now)
   note_call(call, outcome, now, 'task', task)
 end
 
+-- notes what came of a deleted job's call, whose record outlives the job, and gives back what came back
+local function note_deleted_result(id, task, provider, is_success, is_refunded, now)
+  local call = call_of(task)
+  if call.job ~= id or (provider ~= '' and provider ~= call.provider) then return end
+  local before = call.outcome
+  note_result(id, task, provider, is_success, is_refunded, now)
+  local spent = redis.call('GET', SPENT_OF:format(id))
+  if spent and call.outcome == 'refunded' and before ~= 'refunded' then
+    give_back_price(spent, id, call.price)
+  end
+end
+
 -- whether this provider was asked for the job; of older jobs it is not known
 local function was_asked(id, provider)
   local calls = get(id, 'calls') or ''

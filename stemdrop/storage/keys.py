@@ -59,6 +59,7 @@ OF_ACCOUNT = "stemdrop:account:{}:jobs"  # sorted set: ids of its jobs, by creat
 FLIGHT = "stemdrop:account:{}:flight"  # sorted set: ids of its jobs in progress, by begin
 QUEUE = "stemdrop:account:{}:queue"  # sorted set: ids of its jobs that wait for these, by pick
 SPENT = "stemdrop:account:{}:{}"  # hash: of one day (UTC, ISO): job id → credits held or settled
+SPENT_OF = "stemdrop:job:{}:spent"  # string: of a deleted job: the key of the day that has its credits
 SPENT_LIFETIME_S = 8 * DAY_S
 
 # Users and groups

@@ -111,9 +111,12 @@ if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
 if get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
 local task = get(ARGV[1], 'task_id') or ''
 -- the URLs of a success may come after it
-local is_awaited = (get(ARGV[1], 'result') or 'null') == 'null' or get(ARGV[1], 'is_success') == '1'
-local has_call = get(ARGV[1], 'create_started_at') ~= '0' and get(ARGV[1], 'has_stems') ~= '1'
-  and is_awaited and get(ARGV[1], 'state') ~= 'failed'
+local is_awaited = get(ARGV[1], 'has_stems') ~= '1'
+  and ((get(ARGV[1], 'result') or 'null') == 'null' or get(ARGV[1], 'is_success') == '1')
+if is_awaited and has_charge(ARGV[1]) then  -- its credits may still come back
+  redis.call('SET', SPENT_OF:format(ARGV[1]), spent_key(ARGV[1]), 'EX', SPENT_LIFETIME_S)
+end
+local has_call = get(ARGV[1], 'create_started_at') ~= '0' and is_awaited and get(ARGV[1], 'state') ~= 'failed'
 if has_call and has(ARGV[1], 'split_id') then
   -- the call stays paid for; while its answer is awaited, the jobs that wait for it wait on
   local key = SPLIT:format(get(ARGV[1], 'split_id'))

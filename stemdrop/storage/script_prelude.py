@@ -14,7 +14,7 @@ from stemdrop.storage.split_sharing import SHARING
 
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
-    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_BEFORE"),
+    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "SPENT_OF", "RECEIVING", "COUNTS", "COUNTS_BEFORE"),
     *("SPLIT", "WAITING", "OBSTRUCTED", "CALL", "CALL_SOURCE", "CALL_OF_TASK", "LEDGER"),
 )
 # Lua constants; a key with a placeholder is made by `NAME:format(…)`.
@@ -99,10 +99,14 @@ local function sum_of(spent)
   return sum
 end
 
+local function has_charge(id)
+  local charge = get(id, 'charge')
+  return charge == 'held' or charge == 'settled'
+end
+
 -- whether a call at this price, in place of the one that is held, would exceed the day's limit (0: none)
 local function exceeds(id, price, limit)
-  local charge, held = get(id, 'charge'), 0
-  if charge == 'held' or charge == 'settled' then held = tonumber(get(id, 'price') or '0') end
+  local held = has_charge(id) and tonumber(get(id, 'price') or '0') or 0
   return limit > 0 and price > held and sum_of(spent_key(id)) + price - held > limit
 end
 
@@ -116,12 +120,15 @@ local function take(id, charge)
   set(id, 'charge', charge)
 end
 
+-- what another call has cost stays spent
+local function give_back_price(spent, id, price)
+  local left = redis.call('HINCRBY', spent, id, -tonumber(price or '0'))
+  if left <= 0 then redis.call('HDEL', spent, id) end
+end
+
 local function give_back(id)
-  local charge = get(id, 'charge')
-  if charge ~= 'held' and charge ~= 'settled' then return end
-  -- what another call has cost stays spent
-  local left = redis.call('HINCRBY', spent_key(id), id, -tonumber(get(id, 'price') or '0'))
-  if left <= 0 then redis.call('HDEL', spent_key(id), id) end
+  if not has_charge(id) then return end
+  give_back_price(spent_key(id), id, get(id, 'price'))
   set(id, 'charge', 'returned')
 end
 

@@ -15,7 +15,7 @@ from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
 from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.results import Result
 from stemdrop.settings import load_settings
-from stemdrop.storage.keys import JOB, JOB_LIFETIME_S, KEPT_LIFETIME_S, OPEN, SPENT_LIFETIME_S
+from stemdrop.storage.keys import JOB, JOB_LIFETIME_S, KEPT_LIFETIME_S, OPEN, SPENT_LIFETIME_S, SPENT_OF
 from stemdrop.storage.stem_cache import CachedStems
 from stemdrop.tasks.engine import Queue, Task
 
@@ -178,6 +178,8 @@ async def test_deleting_leaves_only_what_it_says(room: BotRoom, alice: User, son
     left = await find_keys(room.product.settings.redis_url, str(alice.id), "Morning Line", "Alice")
     # at which pace the chat may be written to, for five minutes
     left.remove(f"stemdrop:flood:full:{alice.id}")
+    # where the credits are noted that may still be given back
+    left.remove(SPENT_OF.format(spent_first.id))
     assert {key.rpartition(":")[0] for key in left} == {f"stemdrop:account:{alice.id}", "stemdrop:people"}
 
 

@@ -89,9 +89,12 @@ async def test_deleting_leaves_only_the_records_that_its_answer_names(deployment
     await deployment.tasks_rest()
     for resident in both:
         # the credits used today, as the answer says, and for five minutes how fast the chat may be written to
-        account, flood = await resident.left()
+        account, flood, awaited = await resident.left()
         assert account.startswith("stemdrop:account:ID:20")
         assert flood == "stemdrop:flood:full:ID"
+        # of the song whose stems had not come: its credits could still come back
+        assert awaited.startswith("stemdrop:job:")
+        assert awaited.endswith(":spent")
         assert len(resident.person.audios()) == 2
         assert resident.name not in deployment.environment.logs()
         assert resident.title not in deployment.environment.logs()

@@ -214,6 +214,28 @@ async def test_the_heir_of_a_deleted_job_takes_the_result_of_its_provider(story:
     assert await story.spent() == 50
 
 
+@pytest.mark.parametrize("has_heir", [False, True])
+@pytest.mark.parametrize(
+    ("result", "outcome", "paid"),
+    [(STEMS, "succeeded", 50), (Result(500), "failed", 50), (REFUNDED, "refunded", 0)],
+)
+async def test_the_ledger_and_the_account_learn_what_came_of_a_deleted_jobs_call(
+    story: Story, result: Result, outcome: str, paid: int, *, has_heir: bool
+) -> None:
+    await story.begin(50)
+    await story.store.accept(story.id, "a:1", await story.ask("a", 50))
+    if has_heir:
+        heir = replace(make_job(), source=(await story.job()).source, account=7)
+        await story.pick(heir, 50)
+    await story.store.forget(story.id)
+    if not has_heir:  # another provider cannot know it
+        await story.store.receive(story.id, CHAT, "a:1", result, "b")
+        assert await story.outcomes() == {"a": "accepted"}
+    for _ in range(2):  # a callback may come twice
+        await story.receive("a", result)
+        assert (await story.outcomes(), await story.spent()) == ({"a": outcome}, paid)
+
+
 @pytest.mark.parametrize("began", [False, True])
 async def test_a_cancelled_replacement_costs_what_its_call_may_cost(story: Story, *, began: bool) -> None:
     await story.begin(50)

@@ -30,6 +30,7 @@ from stemdrop.storage.keys import (
     SENDING,
     SENT,
     SPENT,
+    SPENT_OF,
 )
 from stemdrop.storage.keys import TASK as TASK_KEY
 
@@ -763,8 +764,8 @@ async def test_a_deleted_job_keeps_only_credits_that_may_be_charged(
     await store.forget(job.id)
     assert (await store.allowance(CHAT, 0)).spent == others + spent
     left = [line for line in (await everything(redis)).split("\n") if job.id in line]
-    assert len(left) == is_asked
-    assert all(line.startswith(SPENT.format(CHAT, "")) for line in left)
+    assert len(left) == 2 * is_asked
+    assert all(line.startswith((SPENT.format(CHAT, ""), SPENT_OF.format(job.id))) for line in left)
 
 
 async def test_no_step_recreates_a_deleted_job(store: JobStore, redis: Redis, clock: Clock) -> None:

@@ -240,9 +240,9 @@ def lists_say_what_the_state_says(state: State) -> bool:
 
 @of_states
 def nothing_is_left_of_a_deleted_job(state: State) -> bool:
-    """A deleted job leaves nothing but what its account has spent."""
+    """A deleted job leaves nothing but what its account has spent, and where that is noted."""
     left = {key for key in state.stored.naming(JOB_ID) if not key.startswith(keys.CALL.format(""))}
-    return state.job is not None or left <= {_SPENT}
+    return state.job is not None or left <= {_SPENT, keys.SPENT_OF.format(JOB_ID)}
 
 
 @of_states
