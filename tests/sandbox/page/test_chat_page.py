@@ -16,6 +16,18 @@ from .conftest import PHONE, Bot
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 MARKUP = '<img src=x onerror="document.title=1"> <b>bold</b> https://example.org/?a=<script> /start'
+# Lets the question for the microphone wait until the test answers it.
+HOLD_MICROPHONE = """() => {
+  const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+  [window.questions, window.tracks] = [[], []];
+  devices.getUserMedia = async (wanted) => {
+    await new Promise((resolve) => window.questions.push(resolve));
+    const stream = await open(wanted);
+    window.tracks.push(...stream.getTracks());
+    return stream;
+  };
+}"""
+TAP_TWICE = "(button) => { button.click(); button.click(); }"
 
 
 async def the_person(tg: Telegram) -> int:
@@ -130,13 +142,17 @@ async def test_with_the_keyboard_alone_in_chinese_commands_replies_and_an_album_
         await page.locator("input[type=file]").set_input_files(songs)
         album = (await sent(tg, chat_id, 5))[-2:]
         assert album[0].media_group_id == album[1].media_group_id != ""
-        await page.get_by_role("button", name="录制语音消息").click()
+        await page.evaluate(HOLD_MICROPHONE)
+        await page.get_by_role("button", name="录制语音消息").evaluate(TAP_TWICE)
+        await page.evaluate("window.questions.forEach((allow) => allow())")
         await expect(page.locator(".progress")).to_contain_text("正在录音 0:01")
         await assert_accessible(page)
-        await page.get_by_role("button", name="发送录音").click()
+        await page.get_by_role("button", name="发送录音").evaluate(TAP_TWICE)
         voice = (await sent(tg, chat_id, 6))[-1]
         assert voice.media
         assert (voice.kind, voice.media["mime_type"]) == ("voice", "audio/ogg")
+        assert await page.evaluate("window.tracks.map((track) => track.readyState)") == ["ended"]
+        assert await page.evaluate("window.questions.length") == 1
         for number, name in enumerate(("Harbour Waltz", "Night Circuit"), 7):
             await page.get_by_role("button", name="附件").click()
             await page.get_by_role("menuitem", name=f"发送《{name}》").click()
