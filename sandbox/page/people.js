@@ -1,21 +1,36 @@
 /** Whose phone this is: people, their chats, groups and topics, and what can be done to a chat. */
 
 import { call } from "./api.js";
-import { element, icon, iconButton, initial } from "/mixer/static/dom.js";
+import { element, iconButton, initial, relabel } from "/mixer/static/dom.js";
 import { attempt, chat, emit, me, on, readChats, select, state } from "./store.js";
 import { text } from "./texts.js";
 
 /** @typedef {import("./store.js").Chat} Chat @typedef {import("./store.js").User} User */
 
 const LANGUAGES = { en: "English", "zh-hans": "简体中文", "zh-hant": "繁體中文", es: "Español", "pt-br": "Português", ru: "Русский", de: "Deutsch" };
+const GROUPS = /** @type {const} */ (["group", "supergroup", "forum", "channel"]);
 const MUSIC = ["can_send_audios", "can_send_documents"];
 const dialog = element("dialog", { className: "people", "aria-labelledby": "people-title" });
 const badge = element("span", { className: "count", hidden: true });
 const button = iconButton("people", " ", open, { className: "icon-button with-count" });
 /** The number of unseen messages by chat. @type {Map<number, number>} */
 const unread = new Map();
+const title = element("h2", { id: "people-title" });
+const closer = iconButton("close", " ", () => dialog.close());
+const personName = nameField("person-name");
+const language = element("select", {}, ...Object.entries(LANGUAGES).map(([code, name]) => element("option", { value: code }, name)));
+const groupName = nameField("group-name");
+const kind = element("select", {}, ...GROUPS.map((value) => element("option", { value })));
+const topicName = nameField("topic-name");
+const topicForm = form(topicName, null, addTopic);
+const people = element("section");
+const chats = element("section");
+const shownChat = element("section", {}, topicForm);
+const newPerson = element("section", {}, form(personName, language, addPerson));
+const newGroup = element("section", {}, form(groupName, kind, addGroup));
 
 export function addPeople() {
+  dialog.append(element("div", { className: "mixer-head" }, title, closer), people, chats, shownChat, newPerson, newGroup);
   document.body.append(dialog);
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   on("new-message", ({ chatId, message }) => {
@@ -53,23 +68,39 @@ function update() {
 
 function show() {
   const focused = document.activeElement instanceof HTMLElement && dialog.contains(document.activeElement) ? document.activeElement.id : "";
-  dialog.replaceChildren(
-    element("div", { className: "mixer-head" }, element("h2", { id: "people-title" }, text("people")), iconButton("close", text("close"), () => dialog.close())),
-    section(text("youAre"), [...state.users.values()].map(personButton)),
-    section(text("chats"), chatsOf(me()).flatMap(chatButtons)),
-    section(text("thisChat"), actions()),
-    section(text("newPerson"), [personForm()]),
-    section(text("newGroup"), [groupForm()]),
-  );
+  fill(people, text("youAre"), [...state.users.values()].map(personButton));
+  fill(chats, text("chats"), chatsOf(me()).flatMap(chatButtons));
+  fill(shownChat, text("thisChat"), actions());
+  fill(newPerson, text("newPerson"));
+  fill(newGroup, text("newGroup"));
+  topicForm.hidden = !chat().is_forum;
+  label();
   if (focused) document.getElementById(focused)?.focus();
 }
 
 /**
- * @param {string} title
- * @param {(HTMLElement | false)[]} content
+ * Draw a section anew, except its form, in which somebody may be writing.
+ * @param {HTMLElement} section
+ * @param {string} heading
+ * @param {(HTMLElement | false)[]} [rows]
  */
-function section(title, content) {
-  return element("section", {}, element("h3", {}, title), ...content);
+function fill(section, heading, rows = []) {
+  for (const child of [...section.children]) if (!(child instanceof HTMLFormElement)) child.remove();
+  section.prepend(element("h3", {}, heading), ...rows.filter((row) => row !== false));
+}
+
+/** Name everything that is not drawn anew in the current language. */
+function label() {
+  title.textContent = text("people");
+  relabel(closer, "close", text("close"));
+  for (const [field, name] of /** @type {const} */ ([[personName, "name"], [groupName, "groupTitle"], [topicName, "newTopic"]])) {
+    field.placeholder = text(name);
+    field.setAttribute("aria-label", text(name));
+  }
+  language.setAttribute("aria-label", text("language"));
+  kind.setAttribute("aria-label", text("kind"));
+  GROUPS.forEach((one, index) => (kind.options[index].textContent = text(one)));
+  for (const adder of dialog.querySelectorAll("form button")) relabel(/** @type {HTMLElement} */ (adder), "add", text("add"));
 }
 
 /** @param {User} user */
@@ -128,7 +159,6 @@ function actions() {
       await select(state.me, state.me);
     }),
     shown.type === "group" && action(text("migrate"), "migrate", () => call("POST", `${shown.id}/migrate`)),
-    shown.is_forum === true && topicForm(shown),
     topic !== undefined && action(text(topic.is_closed ? "reopenTopic" : "closeTopic"), "close-topic", () => call("POST", `${shown.id}/topics/${topic.message_thread_id}/${topic.is_closed ? "reopen" : "close"}`)),
   ];
 }
@@ -160,43 +190,46 @@ async function perform(run) {
   return done;
 }
 
-function personForm() {
-  const name = element("input", { id: "person-name", required: true, maxLength: 60, autocomplete: "off", placeholder: text("name"), "aria-label": text("name") });
-  const language = element("select", { "aria-label": text("language") }, ...Object.entries(LANGUAGES).map(([code, label]) => element("option", { value: code }, label)));
-  return form([name, language], async () => {
-    const user = await perform(() => call("POST", "users", { first_name: name.value.trim(), language_code: language.value }));
-    if (user) await attempt(() => select(user.id, user.id));
-  });
+/** @param {string} name */
+async function addPerson(name) {
+  const user = await perform(() => call("POST", "users", { first_name: name, language_code: language.value }));
+  if (user) await attempt(() => select(user.id, user.id));
+  return user;
 }
 
-function groupForm() {
-  const name = element("input", { id: "group-name", required: true, maxLength: 60, autocomplete: "off", placeholder: text("groupTitle"), "aria-label": text("groupTitle") });
-  const kind = element("select", { "aria-label": text("kind") }, ...(/** @type {const} */ (["group", "supergroup", "forum", "channel"])).map((one) => element("option", { value: one }, text(one))));
-  return form([name, kind], async () => {
-    const [title, others] = [name.value.trim(), [...state.users.keys()].filter((id) => id !== state.me)];
-    const made = await perform(() => kind.value === "channel"
-      ? call("POST", "channels", { title, owner_id: state.me, subscriber_ids: others })
-      : call("POST", "groups", { title, member_ids: [state.me, ...others], supergroup: kind.value === "supergroup", forum: kind.value === "forum" }));
-    if (made) await attempt(() => select(state.me, made.id));
-  });
+/** @param {string} title */
+async function addGroup(title) {
+  const others = [...state.users.keys()].filter((id) => id !== state.me);
+  const made = await perform(() => kind.value === "channel"
+    ? call("POST", "channels", { title, owner_id: state.me, subscriber_ids: others })
+    : call("POST", "groups", { title, member_ids: [state.me, ...others], supergroup: kind.value === "supergroup", forum: kind.value === "forum" }));
+  if (made) await attempt(() => select(state.me, made.id));
+  return made;
 }
 
-/** @param {Chat} shown */
-function topicForm(shown) {
-  const name = element("input", { id: "topic-name", required: true, maxLength: 60, autocomplete: "off", placeholder: text("newTopic"), "aria-label": text("newTopic") });
-  return form([name], async () => {
-    const made = await perform(() => call("POST", `${shown.id}/topics`, { name: name.value.trim() }));
-    if (made) await attempt(() => select(state.me, shown.id, made.message_thread_id));
-  });
+/** @param {string} name */
+async function addTopic(name) {
+  const { chatId } = state;
+  const made = await perform(() => call("POST", `${chatId}/topics`, { name }));
+  if (made) await attempt(() => select(state.me, chatId, made.message_thread_id));
+  return made;
+}
+
+/** @param {string} id */
+function nameField(id) {
+  return element("input", { id, required: true, maxLength: 60, autocomplete: "off" });
 }
 
 /**
- * @param {HTMLElement[]} fields
- * @param {() => Promise<any>} submit
+ * @param {HTMLInputElement} field
+ * @param {HTMLSelectElement | null} choice
+ * @param {(name: string) => Promise<any>} submit  fulfilled with nothing after a refusal
  */
-function form(fields, submit) {
-  return element("form", { className: "fields", onsubmit: (/** @type {Event} */ event) => {
+function form(field, choice, submit) {
+  return element("form", { className: "fields", onsubmit: async (/** @type {Event} */ event) => {
     event.preventDefault();
-    void submit();
-  } }, ...fields, element("button", { type: "submit", className: "icon-button", title: text("add"), "aria-label": text("add") }, icon("add")));
+    const name = field.value;
+    field.value = "";
+    if (!(await submit(name.trim())) && !field.value) field.value = name; // to be corrected
+  } }, field, choice, element("button", { type: "submit", className: "icon-button" }));
 }

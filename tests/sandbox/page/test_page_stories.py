@@ -76,7 +76,16 @@ async def test_people_groups_and_topics(
         await page.get_by_placeholder("Name").press("Enter")
         await expect(page.get_by_role("heading", name="人员与聊天")).to_be_visible()  # the person's language
         robin, *_, ming = tg.users
+        drafts = [page.locator(f"#{kind}-name") for kind in ("person", "group")]
+        for draft in drafts:
+            await draft.fill("Draft")
+        await page.get_by_label("语言").select_option("ru")
         bot.says(robin, "Who is there?")
+        await expect(page.locator("header .count")).to_have_text("1")
+        for draft in drafts:
+            await expect(draft).to_have_value("Draft")
+        await expect(drafts[-1]).to_be_focused()
+        await expect(page.get_by_label("语言")).to_have_value("ru")
         await page.get_by_role("button", name="屏蔽机器人").click()
         await expect(page.get_by_role("button", name="解除屏蔽")).to_be_visible()
         assert tg.chats[ming].is_bot_out
@@ -84,10 +93,15 @@ async def test_people_groups_and_topics(
         await page.get_by_role("button", name="Robin").click()
         await expect(page.locator(".bubble")).to_have_text(re.compile("Who is there"))
 
+        await expect(page.get_by_placeholder("Title")).to_have_value("Draft")
         await page.get_by_placeholder("Title").fill("Orchestra")
         await page.get_by_label("Kind").select_option("forum")
         await page.get_by_placeholder("Title").press("Enter")
+        await expect(page.get_by_placeholder("Title")).to_have_value("")
         await page.get_by_placeholder("New topic").fill("Songs")
+        bot.says(ming, "Are you there?")
+        await expect(page.locator("header .count")).to_have_text("1")
+        await expect(page.get_by_placeholder("New topic")).to_have_value("Songs")
         await page.get_by_placeholder("New topic").press("Enter")
         await page.get_by_role("button", name="Take the bot's right").click()
         await expect(page.get_by_role("button", name="Give the bot its rights back")).to_be_visible()
