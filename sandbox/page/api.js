@@ -32,7 +32,10 @@ export async function call(method, path, body) {
   const response = await fetch(`/chat/${path}`, { method, headers, body: sent }).catch(() => {
     throw new RefusedError("", 0);
   });
-  const answer = await response.json().catch(() => ({}));
+  const answer = await response.json().catch(() => {
+    if (response.ok) throw new RefusedError("", 0); // it was cut off
+    return {};
+  });
   if (!response.ok) throw new RefusedError(answer.error ?? answer.description ?? String(response.status), response.status);
   return answer;
 }

@@ -1,5 +1,6 @@
 /** The bench: what passes between stemdrop, Telegram and the separation API, the states of jobs, and faults. */
 
+import { RefusedError } from "./api.js";
 import { element, iconButton } from "/mixer/static/dom.js";
 import { faultsSection, showFaults } from "./faults.js";
 import { focusFilter, linkMessages, read, recordsSection, show } from "./records.js";
@@ -7,6 +8,7 @@ import { on } from "./store.js";
 import { text } from "./texts.js";
 
 const POLL_S = 25;
+const RETRY_MS = 2000;
 const panel = element("aside", { className: "bench", hidden: true, "aria-labelledby": "bench-title" });
 const button = iconButton("bench", " ", () => (panel.hidden ? void openAndFocus() : close()), { "aria-expanded": "false" });
 /** The same width as in style.css. */
@@ -60,10 +62,21 @@ async function build() {
 async function follow() {
   if (isFollowing) return;
   isFollowing = true;
-  while (!panel.hidden) {
-    if (!(await read(POLL_S))) break;
-    show();
-    await showFaults();
+  try {
+    while (!panel.hidden) await readNext();
+  } finally {
+    isFollowing = false;
   }
-  isFollowing = false;
+}
+
+async function readNext() {
+  try {
+    await read(POLL_S);
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS)); // the header says meanwhile that nothing answers
+    return;
+  }
+  show();
+  await showFaults();
 }

@@ -50,12 +50,11 @@ export function recordsSection() {
 export const focusFilter = () => filter.focus();
 
 /**
- * Read what is new; returns whether the sandbox answered.
+ * Read what is new; rejected as `call` is.
  * @param {number} timeoutS
  */
 export async function read(timeoutS) {
-  const answer = await attempt(() => call("GET", `records?after=${lastNumber}&timeout=${timeoutS}`));
-  if (!answer) return false;
+  const answer = await call("GET", `records?after=${lastNumber}&timeout=${timeoutS}`);
   const isFirst = lastNumber === 0;
   lastNumber = answer.last_number;
   records = [...records, ...answer.records].slice(-MOST_RECORDS);
@@ -67,7 +66,6 @@ export async function read(timeoutS) {
   const shown = answer.problem ? text("noJobs", { problem: answer.problem }) : "";
   if (problem.textContent !== shown) problem.textContent = shown;
   if (!isFirst) for (const one of answer.records) if (one.kind === "job") say(text("jobNow", { title: titleOf(one.job_id), state: stateName(one.name) }));
-  return true;
 }
 
 /** Show what passes the filters; a record that is shown already keeps its place and stays open. */
@@ -181,7 +179,7 @@ function filterBy(jobId) {
 
 /** @param {import("./store.js").Message} message @param {() => Promise<void>} open */
 async function findCall(message, open) {
-  await read(0);
+  await attempt(() => read(0));
   const found = records.findLast((one) => messagesOf(one).some((made) => made.message_id === message.message_id && made.chat.id === message.chat.id));
   if (!found) return toast(text("noCall"));
   filter.value = kind.value = "";
@@ -197,7 +195,7 @@ async function findCall(message, open) {
 
 /** @param {import("./store.js").Message} message @param {() => Promise<void>} open */
 async function findJob(message, open) {
-  await read(0);
+  await attempt(() => read(0));
   const job = [...jobs.values()].findLast((one) => isOf(message, one));
   if (!job) return toast(text("noJob"));
   await open();
