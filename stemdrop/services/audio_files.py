@@ -21,7 +21,7 @@ _MAX_SILENT_PACKETS = 200
 # The file is opened again for each track: hundreds of tracks in a small file would take minutes.
 _MAX_TRACKS = 16
 # A longer step between two packets, or one back, is no sound: another recording begins.
-_MAX_STEP_S = 60
+MAX_STEP_S = 60
 # The most packets that are read, of all tracks together, which takes seconds: a 2 GB file may hold hundreds
 # of millions. One million packets of AAC last 6 hours.
 MAX_PACKETS = 1_000_000
@@ -113,7 +113,7 @@ def _duration(container: InputContainer, track: AudioStream, budget: Iterator[in
     if not first or track.time_base is None:
         return None
     tick_s = float(track.time_base)
-    longest = round(_MAX_STEP_S / tick_s)
+    longest = round(MAX_STEP_S / tick_s)
     # The timeline of MP4 begins at 0: its edit list may let the sound begin later.
     last, last_duration = (0 if "mp4" in container.format.name else None), 0
     total, enough = 0, round(_MAX_COUNTED_S / tick_s)

@@ -46,6 +46,14 @@ def record(
     return path
 
 
+def damage(path: Path) -> None:
+    """Overwrite bytes in the middle of a file, and add bytes that are no sound after its end."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 300] = bytes(300)
+    path.write_bytes(content + b"<html>" + bytes(2000))
+
+
 @lru_cache(maxsize=32)
 def _encoded(form: str, left: bytes, right: bytes) -> bytes:
     """Encode each sound only once, since that takes the time and many tests use the same sounds."""

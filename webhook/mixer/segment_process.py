@@ -21,6 +21,7 @@ import av
 import av.error
 
 from stemdrop.domain.audio_types import SIGNATURE_BYTES, format_of
+from stemdrop.services.audio_decoding import decode
 from webhook.mixer.sample_grid import AFTER_END, MAX_SEGMENTS, SEGMENT_RATE, SEGMENT_SAMPLES
 
 _SAMPLE_BYTES = 4  # two channels of 16 bits
@@ -86,7 +87,7 @@ def main() -> None:
 def _segments(source: Path) -> Iterator[bytes]:
     """Yield the samples of each segment: interleaved stereo, 16 bits, 44.1 kHz.
 
-    FFmpeg leaves out the encoder's delay. The sound ends at the first damaged packet. Raises `ValueError`,
+    FFmpeg leaves out the encoder's delay. Raises `ValueError`,
     `IndexError` or FFmpeg's errors for a file without sound that FFmpeg can decode.
     """
     with source.open("rb") as file:
@@ -102,30 +103,15 @@ def _segments(source: Path) -> Iterator[bytes]:
         is_mono = stream.codec_context.layout.nb_channels == 1
         # mono is doubled below, since FFmpeg would make it 3 dB quieter as stereo
         resampler = av.AudioResampler("s16", "mono" if is_mono else "stereo", SEGMENT_RATE)
-        for part in _parts(container, resampler):
-            data = bytes(part.planes[0])[: part.samples * (2 if is_mono else 4)]
-            samples += _doubled(data) if is_mono else data
+        for frame in chain(decode(container), [None]):
+            for part in resampler.resample(frame):
+                data = bytes(part.planes[0])[: part.samples * (2 if is_mono else 4)]
+                samples += _doubled(data) if is_mono else data
             while len(samples) >= _SEGMENT_BYTES:
                 yield bytes(samples[:_SEGMENT_BYTES])
                 del samples[:_SEGMENT_BYTES]
     if samples:
         yield bytes(samples)
-
-
-def _parts(container: av.container.InputContainer, resampler: av.AudioResampler) -> "Iterator[av.AudioFrame]":
-    is_empty = True
-    frames = chain(container.decode(audio=0), [None])
-    while True:
-        try:
-            for frame in frames:
-                for part in resampler.resample(frame):
-                    is_empty = False
-                    yield part
-            return
-        except av.error.FFmpegError as error:
-            if is_empty or isinstance(error, MemoryError):
-                raise
-            frames = chain([None])
 
 
 def _doubled(mono: bytes) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 from av.container import InputContainer
 
 from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.services.audio_decoding import decode
 from worker.audio.formats import MAX_AUDIO_S, open_audio
 from worker.cancellable_thread import raise_if_cancelled
 
@@ -32,7 +33,7 @@ def is_silent(path: Path, audio_format: AudioFormat | None) -> bool:
             if any(_is_heard_at(container, share) for share in _LIKELY):
                 return False
         with open_audio(path, audio_format) as container:
-            return _is_all_quiet(container.decode(audio=0))
+            return _is_all_quiet(decode(container))
     except (av.error.FFmpegError, ValueError, IndexError):
         return False
 
@@ -40,7 +41,7 @@ def is_silent(path: Path, audio_format: AudioFormat | None) -> bool:
 def _is_heard_at(container: InputContainer, share: float) -> bool:
     with suppress(av.error.FFmpegError):  # not every place can be sought
         container.seek(round((container.duration or 0) * share))
-        frames = islice(container.decode(audio=0), _LOOKED_AT.start, _LOOKED_AT.stop)
+        frames = islice(decode(container), _LOOKED_AT.start, _LOOKED_AT.stop)
         return not _is_all_quiet(frames, if_none=True)
     return False
 

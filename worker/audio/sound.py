@@ -17,6 +17,7 @@ from av.container import InputContainer
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import FLOOR_DB, PEAKS, encode_peaks
+from stemdrop.services.audio_decoding import decode
 from worker.audio.formats import MAX_AUDIO_S, is_mono, open_audio
 from worker.audio.song_sample import ENERGIES, LEVELS, ONSETS, PITCHES, Part
 from worker.cancellable_thread import raise_if_cancelled
@@ -72,7 +73,7 @@ def measure_sound(path: Path, audio_format: AudioFormat) -> Sound | None:
     try:
         with open_audio(path, audio_format) as container:
             samples = _Samples(container, is_mixed=False)
-            for frame in chain(container.decode(audio=0), [None]):
+            for frame in chain(decode(container), [None]):
                 raise_if_cancelled()
                 samples.add(frame)
                 while (block := samples.take(_BLOCK, partial=frame is None)) is not None:
@@ -97,7 +98,7 @@ def measure_parts(
                 samples = channels if part.measures & _OF_CHANNELS else mixed
                 container.seek(round(part.start_s * av.time_base))
                 left, decoded_s = round(part.length_s * METER_RATE), 0.0
-                for frame in islice(container.decode(audio=0), _INCOMPLETE, None):
+                for frame in islice(decode(container), _INCOMPLETE, None):
                     raise_if_cancelled()
                     samples.add(frame)
                     decoded_s += frame.samples / frame.sample_rate

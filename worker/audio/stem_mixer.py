@@ -10,6 +10,7 @@ import numpy as np
 from av.container import InputContainer
 
 from stemdrop.domain.recipes import OFF_DB
+from stemdrop.services.audio_decoding import decode
 from worker.audio.blocks import BLOCK, MIX_RATE, Block
 from worker.audio.formats import MAX_AUDIO_S, NotAudio, is_mono, open_audio
 from worker.audio.mix_input import MixInput
@@ -83,6 +84,6 @@ class _Stem:
 def _decode(container: InputContainer) -> Iterator[Block]:
     # FFmpeg would convert mono to stereo with 3 dB less in each channel
     resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", MIX_RATE)
-    for frame in chain(container.decode(audio=0), [None]):
+    for frame in chain(decode(container), [None]):
         for part in resampler.resample(frame):
             yield part.to_ndarray()

@@ -73,8 +73,10 @@ def _decode(source: Path, audio_format: AudioFormat) -> "Generator[AudioFrame]":
     """Yield the frames of a file. Raises `NotAudio` for any error, so that others are of the target."""
     import av.error  # noqa: PLC0415
 
+    from stemdrop.services.audio_decoding import decode  # noqa: PLC0415
+
     try:
         with open_audio(source, audio_format) as song:
-            yield from song.decode(audio=0)
+            yield from decode(song)
     except (av.error.FFmpegError, ValueError, IndexError) as error:
         raise NotAudio(f"{type(error).__name__}: {error}") from error

@@ -14,6 +14,7 @@ import pytest
 from av import AudioStream
 from numpy.typing import NDArray
 from product import Product, result_of, until
+from sounds import damage, record, tone
 from tones import mp3, of_unknown_codec
 
 from sandbox.telegram.chats import Message, User
@@ -103,6 +104,15 @@ async def test_segments_together_are_the_stem_to_the_sample(
         assert np.array_equal(np.concatenate(found, axis=1), samples_of(content)), number
     # whose length in whole segments has no empty one after it
     assert [segment.shape for segment in await whole(mixer, token, 1)] == [(2, SEGMENT)] * 2
+
+
+async def test_a_damaged_stem_is_cut_to_its_end(mixer: Mixer, job: Job, alice: User, tmp_path: Path) -> None:
+    path = record(tmp_path / "a.mp3", "mp3", tone(seconds=5))
+    damage(path)
+    await mixer.store(job, {"vocals": path.read_bytes()})
+    found = np.concatenate(await whole(mixer, await mixer.token(job, alice), 0), axis=1)
+    assert found.shape[1] / 44_100 == pytest.approx(5, abs=0.1)
+    assert found[:, -44_100:-22_050].any()
 
 
 async def test_a_segment_is_a_flac_file_that_the_browser_may_keep(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from decoding import decode
 from numpy.typing import NDArray
-from sounds import FORMS, record, tone
+from sounds import FORMS, damage, record, tone
 from tones import beginning_with_tags, of_unknown_codec
 
 from stemdrop.domain.audio_types import AudioFormat
@@ -190,6 +190,15 @@ def test_a_stem_that_cannot_be_decoded_is_told(
         bad.write_bytes(content)
     with pytest.raises(NotAudio):
         rendered([good, MixInput(bad, audio_format)], tmp_path / "c")
+
+
+def test_a_damaged_stem_is_mixed_in_step_with_the_others(tmp_path: Path) -> None:
+    good, bad = stem(tmp_path / "a.flac", tone(seconds=4)), stem(tmp_path / "b", tone(-20, 4), form="m4a")
+    whole = rendered([good, bad], tmp_path / "c")
+    damage(bad.path)
+    mixed = rendered([good, bad], tmp_path / "d")
+    assert mixed.shape == whole.shape
+    assert np.abs(mixed - whole)[:, -RATE:].max() < 0.01
 
 
 def test_a_song_without_sound_or_that_is_too_long_is_told(

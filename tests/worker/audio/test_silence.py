@@ -50,6 +50,13 @@ def test_a_file_that_cannot_be_decoded_is_not_silent(tmp_path: Path, form: str) 
     assert not is_silent(path, found)
 
 
+def test_a_damaged_file_is_silent_if_the_rest_is(tmp_path: Path) -> None:
+    for sound, expected in ((NOTHING, True), (tone(-40, 1), False)):
+        path = record(tmp_path / "0", "mp3", sound)
+        path.write_bytes(path.read_bytes() + bytes(2000))
+        assert is_silent(path, AudioFormat.MP3) is expected
+
+
 @pytest.mark.parametrize("form", ["mp3", "flac", "wav"])
 @pytest.mark.parametrize("at", [None, 0, 0.2, 0.55, 0.98])
 def test_a_short_sound_anywhere_is_found(tmp_path: Path, form: str, at: float | None) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from sounds import FORMS, RATE, record, tone
+from sounds import FORMS, RATE, damage, record, tone
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import PEAKS, decode_peaks
@@ -96,6 +96,17 @@ def test_parts_beyond_the_end_and_of_broken_files_have_no_measures(tmp_path: Pat
     assert found is None or found.onsets.size < 100
     path.write_bytes(path.read_bytes()[:16] + b"no sound at all" * 100)
     assert measure_parts(path, AudioFormat.FLAC, 10, late) is None
+
+
+def test_a_damaged_file_is_measured(tmp_path: Path) -> None:
+    path = record(tmp_path / "0", "mp3", tone(-20, 2))
+    damage(path)
+    sound = measured(path)
+    assert sound.duration_s == pytest.approx(2, abs=0.1)
+    assert np.median(list(peaks(sound))) == pytest.approx(63 - 20, abs=1)
+    found = measure_parts(path, AudioFormat.MP3, 2, [Part(0.5, 1, frozenset({PITCHES}))])
+    assert found
+    assert np.argmax(found.pitches.sum(axis=0)) == 90
 
 
 def test_a_file_that_cannot_be_decoded_or_is_too_long_is_not_measured(

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from sounds import FORMS, record, tone
+from sounds import FORMS, damage, record, tone
 
 from worker.audio.formats import NotAudio
 from worker.audio.voice_encoder import AAC, OPUS, VoiceFormat, encode_voice
@@ -24,6 +24,12 @@ def test_every_format_becomes_small_and_keeps_its_length(
         samples = sum(frame.samples for frame in container.decode(audio=0))
     assert samples / stream.rate == pytest.approx(2, abs=0.1)
     assert small.stat().st_size < 2 * voice.bits_per_s / 8 * 1.3
+
+
+def test_a_damaged_stem_keeps_its_length(tmp_path: Path) -> None:
+    source = record(tmp_path / "stem.mp3", "mp3", tone(seconds=2.0))
+    damage(source)
+    assert encode_voice(source, tmp_path / "small", OPUS) == pytest.approx(2, abs=0.1)
 
 
 def test_both_channels_are_mixed(tmp_path: Path) -> None:
