@@ -29,6 +29,7 @@ RARE_FORMS = {
     "webm": (".webm", "webm", "libopus"),
     "caf": (".caf", "caf", "pcm_s16be"),
     "mp2": (".mp2", "mp2", "mp2"),
+    "float wav": (".wav", "wav", "pcm_f32le"),
 }
 
 
@@ -44,6 +45,13 @@ def record(
     """Write the channels in this form; without `right` both are the same."""
     path.write_bytes(_encoded(form, left.tobytes(), (left if right is None else right).tobytes()))
     return path
+
+
+def without_numbers(channel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a copy with samples that are no numbers, infinite or huge at its start."""
+    copy = channel.copy()
+    copy[[100, 200, 300, 400]] = np.nan, np.inf, -np.inf, 1e30
+    return copy
 
 
 def damage(path: Path) -> None:

@@ -11,8 +11,23 @@ import numpy.typing as npt
 Block = npt.NDArray[Any]
 
 MIX_RATE = 44_100
+# Full scale is 1; far louder samples are damage.
+_LOUDEST = 8.0
 # One second of samples. A cancelled render stops when it is done with the block at hand.
 BLOCK = MIX_RATE
+
+
+def repair(samples: Block) -> Block:
+    """Return the samples, with those replaced that are no numbers or far too loud.
+
+    Damaged float files have such samples: one that is no number ends the whole process in the MP3 encoder,
+    and an infinite one silences the mix around it.
+    """
+    # no comparison with what is no number is true
+    if not samples.size or (samples.min() >= -_LOUDEST and samples.max() <= _LOUDEST):
+        return samples
+    repaired: Block = np.clip(np.nan_to_num(samples, nan=0.0), -_LOUDEST, _LOUDEST)
+    return repaired
 
 
 def as_frame(block: Block, start: int) -> av.AudioFrame:

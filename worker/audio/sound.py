@@ -18,6 +18,7 @@ from av.container import InputContainer
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import FLOOR_DB, PEAKS, encode_peaks
 from stemdrop.services.audio_decoding import decode
+from worker.audio.blocks import repair
 from worker.audio.formats import MAX_AUDIO_S, is_mono, open_audio
 from worker.audio.song_sample import ENERGIES, LEVELS, ONSETS, PITCHES, Part
 from worker.cancellable_thread import raise_if_cancelled
@@ -148,7 +149,7 @@ class _Samples:
     def take(self, size: int, *, partial: bool) -> Values | None:
         """Take `size` samples; with `partial` also fewer. `None` if there are too few, or none."""
         block = self._resampled.read(size, partial=partial)
-        return block.to_ndarray() * self._scale if block else None
+        return repair(block.to_ndarray()) * self._scale if block else None
 
     def drop(self) -> None:
         """Drop the samples that were not taken."""

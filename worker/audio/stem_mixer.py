@@ -11,7 +11,7 @@ from av.container import InputContainer
 
 from stemdrop.domain.recipes import OFF_DB
 from stemdrop.services.audio_decoding import decode
-from worker.audio.blocks import BLOCK, MIX_RATE, Block
+from worker.audio.blocks import BLOCK, MIX_RATE, Block, repair
 from worker.audio.formats import MAX_AUDIO_S, NotAudio, is_mono, open_audio
 from worker.audio.mix_input import MixInput
 from worker.cancellable_thread import raise_if_cancelled
@@ -86,4 +86,4 @@ def _decode(container: InputContainer) -> Iterator[Block]:
     resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", MIX_RATE)
     for frame in chain(decode(container), [None]):
         for part in resampler.resample(frame):
-            yield part.to_ndarray()
+            yield repair(part.to_ndarray())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from decoding import decode
 from numpy.typing import NDArray
-from sounds import FORMS, damage, record, tone
+from sounds import FORMS, damage, record, tone, without_numbers
 from tones import beginning_with_tags, of_unknown_codec
 
 from stemdrop.domain.audio_types import AudioFormat
@@ -199,6 +199,15 @@ def test_a_damaged_stem_is_mixed_in_step_with_the_others(tmp_path: Path) -> None
     mixed = rendered([good, bad], tmp_path / "d")
     assert mixed.shape == whole.shape
     assert np.abs(mixed - whole)[:, -RATE:].max() < 0.01
+
+
+@pytest.mark.parametrize("form", [AudioFormat.FLAC, AudioFormat.MP3])
+@pytest.mark.parametrize("speed", [100, 80])
+def test_samples_that_are_no_numbers_do_no_harm(tmp_path: Path, speed: int, form: AudioFormat) -> None:
+    given = stem(tmp_path / "a", without_numbers(tone(seconds=2)), form="float wav")
+    samples = rendered([given], tmp_path / "b", Recipe(speed=speed), form)
+    assert np.abs(samples).max() <= 1
+    assert decibels(samples[:, RATE : -RATE // 2].std() * 2**0.5) == pytest.approx(-10, abs=0.5)
 
 
 def test_a_song_without_sound_or_that_is_too_long_is_told(

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from sounds import FORMS, RATE, damage, record, tone
+from sounds import FORMS, RATE, damage, record, tone, without_numbers
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import PEAKS, decode_peaks
@@ -107,6 +107,14 @@ def test_a_damaged_file_is_measured(tmp_path: Path) -> None:
     found = measure_parts(path, AudioFormat.MP3, 2, [Part(0.5, 1, frozenset({PITCHES}))])
     assert found
     assert np.argmax(found.pitches.sum(axis=0)) == 90
+
+
+def test_samples_that_are_no_numbers_do_no_harm(tmp_path: Path) -> None:
+    sound = measured(record(tmp_path / "0", "float wav", without_numbers(tone(-20, 2))))
+    for values in (sound.energies, sound.onsets, sound.pitches):
+        assert np.isfinite(values).all()
+    assert np.argmax(sound.pitches.sum(axis=0)) == 90
+    assert np.median(list(peaks(sound))) == pytest.approx(63 - 20, abs=1)
 
 
 def test_a_file_that_cannot_be_decoded_or_is_too_long_is_not_measured(
