@@ -51,7 +51,8 @@ def encode_voice(source: Path, target: Path, voice: VoiceFormat) -> float:
             stream = file.add_stream(voice.codec, rate=voice.rate, layout="mono")
             assert isinstance(stream, AudioStream)  # noqa: S101 - both codecs are for audio
             stream.bit_rate = voice.bits_per_s
-            resampler = av.AudioResampler(format=stream.format, layout="mono", rate=voice.rate)
+            # FFmpeg's mono is the mean of the channels in integers, and 3 dB louder in floats
+            resampler = av.AudioResampler(format="s16", layout="mono", rate=voice.rate)
             for decoded in chain(frames, [None]):
                 raise_if_cancelled()
                 if samples > MAX_AUDIO_S * voice.rate:

@@ -5,10 +5,18 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from sounds import FORMS, damage, record, tone
+from decoding import decode
+from sounds import FORMS, damage, record, tone, without_numbers
 
 from worker.audio.formats import NotAudio
 from worker.audio.voice_encoder import AAC, OPUS, VoiceFormat, encode_voice
+
+
+def level_db(path: Path) -> float:
+    """The level of a tone's peaks, without its first and last quarter."""
+    samples = decode(path)[0]
+    middle = samples[samples.size // 4 : -samples.size // 4]
+    return float(20 * np.log10(middle.std() * 2**0.5))
 
 
 @pytest.mark.parametrize(("form", "voice"), [*((form, OPUS) for form in FORMS), ("mp3", AAC)])
@@ -37,9 +45,24 @@ def test_both_channels_are_mixed(tmp_path: Path) -> None:
     for left, right in ((tone(), silence), (silence, tone())):
         source = record(tmp_path / "stem.wav", "wav", left, right)
         encode_voice(source, tmp_path / "small", OPUS)
-        with av.open(str(tmp_path / "small")) as container:
-            peak = max(np.abs(frame.to_ndarray()).max() for frame in container.decode(audio=0))
-        assert peak > 0.05
+        # half as loud as the one channel
+        assert level_db(tmp_path / "small") == pytest.approx(-10 - 6, abs=0.5)
+
+
+@pytest.mark.parametrize("voice", [OPUS, AAC])
+@pytest.mark.parametrize("form", ["mp3", "flac"])
+def test_a_voice_message_is_as_loud_as_the_stem(tmp_path: Path, form: str, voice: VoiceFormat) -> None:
+    for given_db in (-10, -1):
+        source = record(tmp_path / "stem", form, tone(given_db, seconds=2.0))
+        encode_voice(source, tmp_path / "small", voice)
+        assert level_db(tmp_path / "small") == pytest.approx(given_db, abs=0.6)
+
+
+@pytest.mark.parametrize("voice", [OPUS, AAC])
+def test_samples_that_are_no_numbers_are_encoded(tmp_path: Path, voice: VoiceFormat) -> None:
+    source = record(tmp_path / "stem.wav", "float wav", without_numbers(tone(seconds=2.0)))
+    assert encode_voice(source, tmp_path / "small", voice) == pytest.approx(2, abs=0.1)
+    assert level_db(tmp_path / "small") == pytest.approx(-10, abs=0.5)
 
 
 @pytest.mark.parametrize("content", [b"", b"not audio at all", b"ID3" + bytes(100), b"RIFF....WAVE"])
