@@ -65,7 +65,8 @@ class Remixing:
 
     def _is_same(self, earlier: Remix) -> bool:
         """Whether an equal order after this one is only a repeated tap."""
-        is_quick = self._clock() - earlier.created_at < QUICK_TAPS_S
+        # a clock that was set back makes no later tap a quick one
+        is_quick = 0 <= self._clock() - earlier.created_at < QUICK_TAPS_S
         return earlier.state in OPEN_REMIXES or (earlier.state is RemixState.SENT and is_quick)
 
     async def cancel(self, remix: Remix) -> bool:

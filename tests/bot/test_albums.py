@@ -174,6 +174,10 @@ async def test_the_menu_waits_until_no_more_songs_come(
     await albums.run(argument)
     (menu,) = room.telegram.bot_messages(alice.id)
     assert menu.text.startswith("🎵 2 songs.")
+    await send(room, alice, songs[2:])
+    room.product.clock.advance(-50)  # as of another bot, or set back
+    await albums.run(argument)
+    assert menu.text.startswith("🎵 3 songs.")
 
 
 async def test_a_late_song_joins_the_menu_and_is_not_paid_by_a_tap_that_has_not_seen_it(
