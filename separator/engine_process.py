@@ -15,7 +15,7 @@ from typing import Any
 from separator.audio.formats import FileFormat
 from separator.engine import EngineRequest
 from separator.engines import load
-from separator.errors import ModelError, UnreadableSourceError
+from separator.errors import DISK_ERRORS, ModelError, UnreadableSourceError
 
 
 def main() -> None:
@@ -43,6 +43,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     except ModelError as error:
         return {"failed": str(error)}
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            return {"disk": error.errno}
         traceback.print_exc()
         return {"failed": f"the engine failed ({type(error).__name__})"}
     return {

@@ -4,6 +4,11 @@ EngineError                 the engine failed
 └── UnreadableSourceError   the file is at fault: no audio, damaged, too long
 """
 
+import errno
+
+# The disk is full or away: the same may succeed later.
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOENT})
+
 
 class EngineError(Exception):
     """The engine failed."""

@@ -23,7 +23,10 @@ _MAX_ANSWER = 1024**2
 
 
 async def separate(engine: str, request: EngineRequest, timeout_s: float, memory_bytes: int) -> Separation:
-    """Run `Engine.separate` in a process that a cancellation kills. Raises `EngineError` for any failure."""
+    """Run `Engine.separate` in a process that a cancellation kills. Raises `EngineError` for a failure.
+
+    Raises `OSError` if the disk is full or away (`DISK_ERRORS`).
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -71,6 +74,8 @@ def _request_line(engine: str, request: EngineRequest, memory_bytes: int) -> byt
 def _separation(answer: dict[str, Any]) -> Separation:
     if "unreadable" in answer:
         raise UnreadableSourceError(answer["unreadable"])
+    if "disk" in answer:
+        raise OSError(answer["disk"], os.strerror(answer["disk"]))
     if "failed" in answer:
         raise EngineError(answer["failed"])
     return Separation({stem: Path(file) for stem, file in answer["files"].items()}, answer["duration_s"])

@@ -15,7 +15,7 @@ from separator.arrival_order import ArrivalOrder
 from separator.callbacks import CallbackSender
 from separator.engine import REST, EngineRequest, Separation
 from separator.engines import known_stems
-from separator.errors import EngineError, UnreadableSourceError
+from separator.errors import DISK_ERRORS, EngineError, UnreadableSourceError
 from separator.file_store import ExpiringFiles
 from separator.modes import STEM_NAMES, Mode
 from separator.reports import callback_body
@@ -74,12 +74,15 @@ class TaskRunner:
 
     async def _complete(self, task: Task) -> None:
         """Run the task and report its end; repeated while the disk is full or away."""
-        pause_s = self._settings.disk_pause_s
+        pause_s, starts = self._settings.disk_pause_s, 0
         while True:
             try:
+                task = self._table.find(task.id) or task
                 if task.state is TaskState.OPEN:
                     async with self._places:
-                        await self._run(task)
+                        # attempts that only the disk has ended count as one start
+                        starts = starts or self._table.start(task.id)
+                        await self._run(task, starts)
                 await self._report(task.id)
                 return
             except (OSError, sqlite3.Error) as error:
@@ -91,10 +94,10 @@ class TaskRunner:
                 return
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_DISK_PAUSE_S)
-            task = self._table.find(task.id) or task
 
-    async def _run(self, task: Task) -> None:
-        if self._table.start(task.id) > _MAX_STARTS:
+    async def _run(self, task: Task, starts: int) -> None:
+        """Separate the song. Raises `OSError` or `sqlite3.Error` if the disk is full or away."""
+        if starts > _MAX_STARTS:
             self._fail(task, 500, "the separation was interrupted several times; it is not tried again")
             return
         folder = self._work / task.id
@@ -111,17 +114,24 @@ class TaskRunner:
             self._fail(task, 400, str(error))
         except EngineError as error:
             self._fail(task, 500, str(error))
-        except OSError:  # our own disk is full or away; `_complete` tries again
-            self._table.undo_start(task.id)
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+                raise
             _log.exception("task %s: unexpected error", task.id)
             self._fail(task, 500, "the server failed; try again later")
         else:
-            self._table.finish(task.id, stems)
-            _log.info("task %s: done", task.id)
+            self._finish(task, stems)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def _finish(self, task: Task, stems: tuple[PublishedStem, ...]) -> None:
+        try:
+            self._table.finish(task.id, stems)
+        except sqlite3.Error:  # the next attempt publishes its stems anew
+            for folder in {file.parent for stem in stems if (file := self._results.at(stem.url))}:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        _log.info("task %s: done", task.id)
 
     def _fail(self, task: Task, code: int, message: str) -> None:
         self._table.fail(task.id, code, message)

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import io
 import os
+import resource
 import signal
 import socket
 import time
@@ -17,6 +18,7 @@ import av
 import httpx
 import pytest
 
+from separator.audio.formats import FileFormat
 from separator.engines import known_stems
 from separator.modes import STEM_NAMES
 
@@ -198,6 +200,23 @@ def test_a_task_waits_while_the_disk_cannot_be_written(
         away.rename(work)
         assert separator.ended(task_id)["successFlag"] == "SUCCESS"
         assert _callback(client, poll)["code"] == 200
+
+
+def test_a_task_waits_while_its_stems_cannot_be_written(
+    start: Start, client: Any, poll: Any, short_song: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are written in the engine's process."""
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with start(disk_pause_s=0.01, file_format=FileFormat.WAV) as separator:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, largest[1]))
+            task_id = separator.task(**_wanted(client, client.source(short_song)))
+            poll(lambda: caplog.text.count("File too large") > 3, "several attempts")
+            assert separator.record(task_id)["successFlag"] == "PENDING"
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, largest)
+        assert separator.ended(task_id)["successFlag"] == "SUCCESS"
+        assert len(list((separator.settings.data / "results").iterdir())) == 1
 
 
 def _check_signature(headers: dict[str, str], task_id: str, key: bytes) -> None:
