@@ -107,7 +107,7 @@ class Archives:
         stems = [(stem, sent[stem.key]) for stem in listed if stem.key in sent]
         pack = self._send_zip if kind is Run.ZIP else self._send_voices
         try:
-            is_packed = bool(stems) and await pack(job, stems, translate)
+            is_packed = bool(stems) and await pack(job, stems, translate, run)
         except BadRequest as error:
             if not is_refusal(error):
                 raise
@@ -136,7 +136,7 @@ class Archives:
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its user could not be told: %s", job.id, error)
 
-    async def _send_zip(self, job: Job, stems: SentStems, translate: Language) -> bool:
+    async def _send_zip(self, job: Job, stems: SentStems, translate: Language, run: int) -> bool:
         """Send all stems in one ZIP; returns False if no stem is available."""
         # the number names the content, since a job's stems only grow in number
         entry = f"zip:{len(stems)}"
@@ -146,7 +146,7 @@ class Archives:
             return True
         with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
             archive = folder / "stems.zip"
-            missing = await self._fill_zip(archive, job, stems, translate)
+            missing = await self._fill_zip(archive, job, stems, translate, run)
             if missing is None:
                 await self._refuse_zip(job, translate)
                 return True
@@ -169,12 +169,12 @@ class Archives:
         return True
 
     async def _fill_zip(
-        self, archive: Path, job: Job, stems: SentStems, translate: Language
+        self, archive: Path, job: Job, stems: SentStems, translate: Language, run: int
     ) -> list[str] | None:
         """Put all stems into the ZIP; returns the names of missing ones, `None` if the ZIP gets too large."""
         missing, taken = [], set[str]()
         for stem, sent in stems:
-            file = await self.downloader.download_sent(job, stem, sent, archive.parent, translate)
+            file = await self.downloader.download_sent(job, stem, sent, archive.parent, translate, run)
             if file is None:
                 missing.append(translate.stem(stem))
                 continue
@@ -188,7 +188,7 @@ class Archives:
         limit = translate.size(self.max_bytes)
         await self._send_text(job, translate("pack.too_big", title=short_title(job, translate), limit=limit))
 
-    async def _send_voices(self, job: Job, stems: SentStems, translate: Language) -> bool:
+    async def _send_voices(self, job: Job, stems: SentStems, translate: Language, run: int) -> bool:
         """Send each stem as a voice message; returns False if no stem is available."""
         before = await self.store.packed(job.id)
         voice, missing, entries = OPUS, list[str](), list[str]()
@@ -197,7 +197,7 @@ class Archives:
                 entry = f"voice:{stem.key}"
                 known = before.get(entry)
                 if not (known and (known.message_id or await self._send_again(job, entry, known))):
-                    file = await self.downloader.download_sent(job, stem, sent, folder, translate)
+                    file = await self.downloader.download_sent(job, stem, sent, folder, translate, run)
                     if file is None or not (used := await self._send_voice(job, entry, file, voice)):
                         missing.append(translate.stem(stem))
                         continue

@@ -125,7 +125,9 @@ class RemixMaker:
                 with writing("stems"):
                     await anyio.Path(place).mkdir()
                 known = sent.get(stem.key, _NOT_SENT)
-                file = await self.downloader.download_sent(order.job, stem, known, place, order.translate)
+                file = await self.downloader.download_sent(
+                    order.job, stem, known, place, order.translate, order.run
+                )
                 audio_format = await run_in_thread(detect_format, file.path) if file else None
             return MixInput(file.path, audio_format) if file and audio_format else None
 

@@ -14,12 +14,13 @@ from stemdrop.domain.titles import MAX_NAME, file_name, in_sentence, title
 
 @dataclass
 class RenderOrder:
-    """An order, its job, and the run's state: its `token`, and the `message_id` that shows the progress."""
+    """An order, its job, and the run's state: `token`, number, and the message that shows the progress."""
 
     remix: Remix
     job: Job
     translate: Language
     token: str = ""
+    run: int = 1
     message_id: int = 0
 
     def __post_init__(self) -> None:

@@ -105,7 +105,7 @@ class Renders:
         if run is None:
             await self._show_end(order)
             return
-        order.token = run.token
+        order.token, order.run = run.token, run.number
         if run.number > MAX_RENDER_RUNS:
             await self._give_up(order, f"after {MAX_RENDER_RUNS} runs")
             return

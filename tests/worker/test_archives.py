@@ -332,6 +332,19 @@ async def test_an_order_waits_for_a_stem_that_is_away(
     assert said(product, two) == []
 
 
+async def test_an_order_goes_on_at_last_without_a_stem_that_stays_away(
+    product: Product, archives: Archives, files: FileServer, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.stems.downloader.RUNS_THAT_WAIT", 1)
+    downloads_end(product)
+    files.put("vocals.mp3", status=503)
+    with pytest.raises(TryLater):
+        await archives.run(zip_of(two))
+    await archives.run(zip_of(two))
+    (archive,) = shown(product, two, "document")
+    assert archive.content["caption"].startswith("Missing here: Vocals.")
+
+
 async def test_stems_that_exceed_the_limit_together_are_refused(
     product: Product, two: Job, tone: bytes
 ) -> None:

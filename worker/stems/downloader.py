@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 # Bot API: a thumbnail has at most 200 kB.
 MAX_COVER_BYTES = 200_000
 _UNAVAILABLE_S = 30.0
+# The first runs of a task wait for a stem that is away; later ones go on without it.
+RUNS_THAT_WAIT = 6
 
 
 class StemDownloader:
@@ -54,12 +56,13 @@ class StemDownloader:
         )
 
     async def download_sent(
-        self, job: Job, stem: Stem, sent: Sent, folder: Path, translate: Language
+        self, job: Job, stem: Stem, sent: Sent, folder: Path, translate: Language, run: int = 1
     ) -> DownloadedStem | None:
         """Download a stem that is in the chat, from Telegram or else from the provider, into `folder`.
 
         The next call may overwrite the file. Returns `None` if neither has the stem any more. Raises
-        `TelegramError`, `httpx.HTTPError` or `TryLater` when a later try may succeed.
+        `TelegramError`, `httpx.HTTPError` or `TryLater` when a later try may succeed; `TryLater` for a stem
+        that is away only in the first runs of a task (`RUNS_THAT_WAIT`).
         """
         can_retry = False
         try:
@@ -73,7 +76,7 @@ class StemDownloader:
         outcome = await self._from_provider(job, stem, folder, translate) if stem.url else None
         if outcome and outcome.file:
             return outcome.file
-        if can_retry or (outcome and outcome.can_retry):
+        if run <= RUNS_THAT_WAIT and (can_retry or (outcome and outcome.can_retry)):
             raise TryLater(_UNAVAILABLE_S, f"stem {stem.key} cannot be downloaded now")
         return None
 
