@@ -16,14 +16,15 @@ _MIN_HOLE_S = 0.002
 _SILENCE_SAMPLES = 4096
 
 
-def decode(container: InputContainer) -> Iterator[AudioFrame]:
+def decode(container: InputContainer, *, may_be_damaged: bool = True) -> Iterator[AudioFrame]:
     """Yield the frames of the first track, with silence where some are damaged or missing between others.
 
-    The sound ends where the container is damaged. The function raises FFmpeg's errors if no frame decodes or
-    most packets are damaged, `IndexError` without a track, and `ValueError` if FFmpeg lacks the codec.
+    The sound ends where the container is damaged. The function raises FFmpeg's errors if no frame decodes,
+    if more than 200 packets and most of them are damaged, or, unless the file `may_be_damaged`, if any packet
+    before the last good one is; `IndexError` without a track, and `ValueError` if FFmpeg lacks the codec.
     """
     end_s = None
-    for frame in _frames(container):
+    for frame in _frames(container, may_be_damaged=may_be_damaged):
         if frame.pts is not None and frame.time_base is not None:
             start_s = frame.pts * float(frame.time_base)
             if end_s is not None and _MIN_HOLE_S < start_s - end_s <= MAX_STEP_S:
@@ -34,7 +35,7 @@ def decode(container: InputContainer) -> Iterator[AudioFrame]:
         yield frame
 
 
-def _frames(container: InputContainer) -> Iterator[AudioFrame]:
+def _frames(container: InputContainer, *, may_be_damaged: bool) -> Iterator[AudioFrame]:
     stream = container.streams.audio[0]
     if stream.codec_context is None:
         raise ValueError("a codec that FFmpeg does not have")
@@ -43,7 +44,7 @@ def _frames(container: InputContainer) -> Iterator[AudioFrame]:
         try:
             packet = next(packets, None)
         except av.error.FFmpegError as error:
-            if not good or isinstance(error, (MemoryError, OSError)):
+            if not good or not may_be_damaged or isinstance(error, (MemoryError, OSError)):
                 raise
             return
         if packet is None:
@@ -55,6 +56,8 @@ def _frames(container: InputContainer) -> Iterator[AudioFrame]:
             if isinstance(error, MemoryError) or len(failures) > max(_TOLERATED_BAD_PACKETS, good):
                 raise
             continue
+        if frames and failures and not may_be_damaged:
+            raise failures[0]
         good += len(frames)
         yield from frames
     if failures and not good:

@@ -25,7 +25,7 @@ _LOOKED_AT = slice(3, 20)
 
 
 def is_silent(path: Path, audio_format: AudioFormat | None) -> bool:
-    """Return whether the file is quieter than -60 dBFS; false if it cannot be decoded. Blocking."""
+    """Return whether the file is quieter than -60 dBFS; false if a part cannot be decoded. Blocking."""
     if audio_format is None:
         return False
     try:
@@ -33,7 +33,7 @@ def is_silent(path: Path, audio_format: AudioFormat | None) -> bool:
             if any(_is_heard_at(container, share) for share in _LIKELY):
                 return False
         with open_audio(path, audio_format) as container:
-            return _is_all_quiet(decode(container))
+            return _is_all_quiet(decode(container, may_be_damaged=False))
     except (av.error.FFmpegError, ValueError, IndexError):
         return False
 

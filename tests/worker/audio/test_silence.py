@@ -57,6 +57,18 @@ def test_a_damaged_file_is_silent_if_the_rest_is(tmp_path: Path) -> None:
         assert is_silent(path, AudioFormat.MP3) is expected
 
 
+def test_a_stem_whose_only_sound_is_damaged_is_not_silent(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, RATE // 2).astype(np.float32)
+    sound = np.concatenate([np.zeros(RATE, np.float32), noise, np.zeros(4 * RATE, np.float32)])
+    path = record(tmp_path / "0", "flac", sound)
+    content = bytearray(path.read_bytes())
+    # the frames with sound are the only large ones
+    middle = len(content) // 2
+    content[middle - 20_000 : middle + 20_000] = bytes(40_000)
+    path.write_bytes(content)
+    assert not is_silent(path, AudioFormat.FLAC)
+
+
 @pytest.mark.parametrize("form", ["mp3", "flac", "wav"])
 @pytest.mark.parametrize("at", [None, 0, 0.2, 0.55, 0.98])
 def test_a_short_sound_anywhere_is_found(tmp_path: Path, form: str, at: float | None) -> None:
