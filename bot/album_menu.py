@@ -154,12 +154,12 @@ class AlbumMenu:
         jobs = await self._waiting(album)
         # another user may have asked for the songs that this user has sent
         of_others = [job for job in jobs if job.user_id != user_id]
+        await self.actions.show(of_others, patience_s)
         if jobs:
             translate = self.translations.language(jobs[0].language)
             text = translate("album.one_by_one") if of_others else translate.plural("delete.songs", len(jobs))
             bot, chat_id = self.actions.job_message.bot, album.files[0].song.chat_id
             await edit_text(bot, chat_id, album.message_id, text, None, patience_s)
-        await self.actions.show(of_others, patience_s)
 
     async def _cancel(self, key: str, album: Album, user_id: int, by: str) -> list[Job]:
         jobs = [job for job in await self._jobs(album) if _waits(job) or job.cancelled_by == by]
