@@ -205,8 +205,8 @@ class Recovery:
             is_due = now - max(payer.moved_at, payer.polled_at) >= limits.poll_interval_s
             waited_since = payer.create_started_at
             if payer.task_id:
-                # its result may have come long ago, and a poll may fail
-                waited_since = max(waited_since, job.moved_at)
+                if now - waited_since < LATE_FOR_S:  # its result may have come long ago, and a poll may fail
+                    waited_since = max(waited_since, job.moved_at)
                 if is_due:
                     await self.polling.ask(payer)
             if now - waited_since <= limits.job_timeout_s:

@@ -103,7 +103,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _SecretHidingFormatter(logging.Formatter):
     """Hides secrets in whole log entries, tracebacks included: a library's exception text may hold one.
 
-    Text from outside, such as a provider's, cannot begin a line of its own or control a terminal.
+    In the plain form the text of a message, which may be a provider's, cannot begin a line of its own or
+    control a terminal.
     """
 
     def __init__(self, form: str, secrets: Iterable[str]) -> None:
@@ -122,7 +123,7 @@ class _SecretHidingFormatter(logging.Formatter):
             self._inner = logging.Formatter(line, "%Y-%m-%d %H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        if not self._is_json:  # JSON escapes these characters
+        if not self._is_json:
             record = copy(record)
             # secrets first, since one may hold what is not printable
             record.msg, record.args = printable(_hide(record.getMessage(), self._pattern)), ()

@@ -20,7 +20,7 @@ from docket._redis import RedisConnection
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
 from stemdrop.domain.queues import Queue
 from stemdrop.storage.connection import is_refused_for_now
@@ -61,7 +61,9 @@ class _Patience(Retry):
 
 
 def _is_passing(error: Exception) -> bool:
-    return not isinstance(error, ResponseError) or is_refused_for_now(error)
+    if isinstance(error, ResponseError):
+        return is_refused_for_now(error)
+    return not isinstance(error, AuthenticationError | AuthorizationError)
 
 
 @asynccontextmanager
