@@ -108,7 +108,7 @@ class AccessDesk:
     async def waiting_with_username(self, username: str) -> int:
         """Return the id of the waiting stranger with this @name; 0: there is none."""
         waiting = [await self.requests.get(number) for number in await self.waiting()]
-        # as in `Users.with_username`, an empty name stands for nobody
+        # as in `Users.with_username`, an empty name names no user
         found = (it.id for it in waiting if username and it.username.lower() == username.lower())
         return next(found, 0)
 

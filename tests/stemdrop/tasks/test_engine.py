@@ -449,7 +449,8 @@ async def test_a_task_that_kills_its_workers_is_given_up_once(
     assert "task deliver:poison given up" in caplog.text
     # added again, as the recovery does, it runs again
     await engine.add(Task.DELIVER, "poison", "x")
-    await settled(engine, {Task.DELIVER: deliver})
+    async with working(engine, {Task.DELIVER: deliver}):
+        await deliver.reach(2)
     assert deliver.arguments == ["y", "x"]
 
 
