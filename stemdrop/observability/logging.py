@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pythonjsonlogger.json import JsonFormatter
 
 from stemdrop.log_context import add_job_fields
-from stemdrop.observability.printable_text import printable
+from stemdrop.observability.printable_text import printable, printable_lines
 
 # Below these levels the libraries log whole URLs (with the bot's token), users' messages, or every retry.
 _LEVELS = {
@@ -103,8 +103,8 @@ class _Handler(logging.StreamHandler[TextIO]):
 class _SecretHidingFormatter(logging.Formatter):
     """Hides secrets in whole log entries, tracebacks included: a library's exception text may hold one.
 
-    In the plain form the text of a message, which may be a provider's, cannot begin a line of its own or
-    control a terminal.
+    In the plain form text of a provider or library cannot look like a line of the log or control a terminal:
+    a message is one line, and the lines of its traceback are indented.
     """
 
     def __init__(self, form: str, secrets: Iterable[str]) -> None:
@@ -123,11 +123,12 @@ class _SecretHidingFormatter(logging.Formatter):
             self._inner = logging.Formatter(line, "%Y-%m-%d %H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
-        if not self._is_json:
-            record = copy(record)
-            # secrets first, since one may hold what is not printable
-            record.msg, record.args = printable(_hide(record.getMessage(), self._pattern)), ()
-        return _hide(self._inner.format(record), self._pattern)
+        if self._is_json:
+            return _hide(self._inner.format(record), self._pattern)
+        record = copy(record)
+        # secrets first, since one may hold what is not printable
+        record.msg, record.args = printable(_hide(record.getMessage(), self._pattern)), ()
+        return printable_lines(_hide(self._inner.format(record), self._pattern))
 
 
 def _drop_expected_traceback(record: logging.LogRecord) -> bool:

@@ -73,6 +73,16 @@ def test_text_from_outside_begins_no_line(written: Written) -> None:
     assert not {"\x1b", "\r"} & set(written())
 
 
+@pytest.mark.parametrize("form", ["console"], indirect=True)
+def test_text_of_an_exception_looks_like_no_line(written: Written) -> None:
+    error = caught(ValueError("no\n2026 INFO bot: \x1b[31mall is well\r\u2028\u202e"))
+    logging.getLogger("worker").error("failed", exc_info=error)
+    first, *rest = written().rstrip("\n").split("\n")
+    assert first.endswith("failed")
+    assert [line for line in rest if not line.startswith("  ") or not line.isprintable()] == []
+    assert any("2026 INFO bot:" in line for line in rest)
+
+
 @pytest.mark.parametrize("secret", SECRETS)
 def test_a_traceback_is_logged_without_secrets(written: Written, tmp_path: Path, secret: str) -> None:
     """The secret is in the exception's text, cause, context, note and group, and in the source code."""
