@@ -13,7 +13,7 @@ from telegram.error import TelegramError
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import WORTH_TELLING_S
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
-from stemdrop.domain.failures import DEARER, TOO_BUSY, more_helpful
+from stemdrop.domain.failures import DEARER, OVER_LIMIT, TOO_BUSY, more_helpful
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Credits, Run
 from stemdrop.errors import (
@@ -92,7 +92,7 @@ class Submission:
                 failure = DEARER if candidates else Failure(job.refusal or "unreachable", charged=False)
                 await self._fail(job, failure, "no provider takes it at this price")
         except OverLimit as error:
-            await self._fail(job, DEARER, error)
+            await self._fail(job, OVER_LIMIT, error)
         except Unreachable as error:
             await self._again_or_refuse(job, run, "unreachable", error)
         except Refused as error:

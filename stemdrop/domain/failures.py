@@ -63,7 +63,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 }
 
 
-# the failure of a job that could only share another job's call, and got no stems from it
+# the failure of a job whose next call would exceed its account's credits of the day
 OVER_LIMIT = Failure("over_limit", charged=False)
 # the failure of a job for which all providers left cost more than its user has agreed to
 DEARER = Failure("dearer", charged=False)

@@ -38,7 +38,7 @@ MEANINGS = {
     "unreachable": "the separation API could not be reached, or was never called; the log says why",
     "empty": "the separation API found nothing to separate",
     "unknown_form": "the form of the result is unknown and in the log; fetching it again is free",
-    "over_limit": "it waited for another job's result, which did not come, and its account's day is used up",
+    "over_limit": "its next create call would have exceeded its account's credits of the day",
     "dearer": "the provider whose price was shown refused; the others cost more, so its user was asked",
     "source_gone": "Telegram no longer has the song",
     "undeliverable": "there are stems, but they could not be sent, or the chat is gone; the log says why",

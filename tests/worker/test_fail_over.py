@@ -178,8 +178,10 @@ async def test_a_dearer_button_does_not_exceed_the_days_credits(
     provider.refusal = (500, "no")
     await run_out(product, job)
     is_within = not limit or dearer <= limit
-    assert (await product.job(job.id)).failure == (None if is_within else Failure("dearer", charged=False))
+    failure = None if is_within else Failure("over_limit", charged=False)
+    assert (await product.job(job.id)).failure == failure
     assert (len(second.creates), await spent(product, job)) == ((1, dearer) if is_within else (0, 0))
+    assert is_within or "today's credits don't cover another try" in shown(product, job).text
 
 
 async def test_a_free_provider_as_the_last_one_costs_nothing(
