@@ -84,12 +84,13 @@ class Submission:
     async def _submit(self, job: Job, run: int) -> None:
         """Ask the providers in turn until one accepts; the earlier ones have charged nothing."""
         candidates = await self._candidates(job)
-        affordable = [it for it in candidates if job.may_cost(it.price)]
+        affordable = await self._affordable(job, candidates)
         try:
             if affordable:
                 await self._ask_in_turn(job, affordable, run)
             else:
-                failure = DEARER if candidates else Failure(job.refusal or "unreachable", charged=False)
+                told = Failure(job.refusal or "unreachable", charged=False)
+                failure = _why_not_affordable(job, candidates) or told
                 await self._fail(job, failure, "no provider takes it at this price")
         except OverLimit as error:
             await self._fail(job, OVER_LIMIT, error)
@@ -118,6 +119,11 @@ class Submission:
         if job.mode is None:
             raise ValueError(f"job {job.id} is being submitted without a mode")
         return await self.abilities.candidates(job.mode, job.instrument, job.source.duration_s, avoid)
+
+    async def _affordable(self, job: Job, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Return those whose price the job's user has agreed to and the credits of its day cover."""
+        agreed = [it for it in candidates if job.may_cost(it.price)]
+        return [it for it in agreed if await self.store.can_pay(job, it.price)]
 
     async def _ask_in_turn(self, job: Job, candidates: Sequence[Candidate], run: int) -> None:
         for number, candidate in enumerate(candidates, 1):
@@ -157,12 +163,12 @@ class Submission:
         await self._refuse(job, code, error)
 
     async def _refuse(self, job: Job, code: str, why: object) -> None:
-        """Fail a job that no affordable provider takes, as `DEARER` if only dearer providers are left."""
+        """Fail a job that no affordable provider takes; the failure says why the others are not asked."""
         current = await self.store.get(job.id) or job
         others = await self._others(current, (*current.tried_providers, current.provider))
-        is_dearer = bool(others) and not any(current.may_cost(it.price) for it in others)
+        failure = None if await self._affordable(current, others) else _why_not_affordable(current, others)
         told = Failure(more_helpful(current.refusal, code), charged=False)
-        await self._fail(current, DEARER if is_dearer else told, why)
+        await self._fail(current, failure or told, why)
 
     async def _answer_lost(self, job: Job, call: str, provider_name: str) -> None:
         provider = self.sender.providers.get(provider_name)
@@ -206,3 +212,10 @@ class Submission:
             await self.job_message.show_current(job.id)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message could not be updated: %s", job.id, error)
+
+
+def _why_not_affordable(job: Job, candidates: Sequence[Candidate]) -> Failure | None:
+    """Return the failure of a job that can afford none of these; `None` if there are none."""
+    if not candidates:
+        return None
+    return OVER_LIMIT if any(job.may_cost(it.price) for it in candidates) else DEARER

@@ -41,6 +41,11 @@ redis.call('ZREMRANGEBYSCORE', LEDGER, '-inf', ARGV[2] - CALL_LIFETIME_S)
 return 1
 """
 
+EXCEEDS = """
+-- KEYS: job   ARGV: id, price of its next call
+return exceeds(ARGV[1], tonumber(ARGV[2]), tonumber(get(ARGV[1], 'day_limit') or '0')) and 1 or 0
+"""
+
 LOSE_ANSWER = """
 -- KEYS: job   ARGV: id, now, the caller of BEGIN_CREATE
 local it = job(ARGV[1])

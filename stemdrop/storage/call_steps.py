@@ -38,6 +38,12 @@ class CallSteps(JobLists):
         args += flat(call.to_fields() if call else {"job": job_id})
         return name if await self._run_within_limit(call_scripts.BEGIN_CREATE, keys, args) else ""
 
+    async def can_pay(self, job: Job, price: int) -> bool:
+        """Whether the account's limit of the day allows this price for the job's next call."""
+        if price <= job.price:  # it is held
+            return True
+        return not await self._run(call_scripts.EXCEEDS, [JOB.format(job.id)], [job.id, price])
+
     async def not_accepted(
         self, job: Job, call: str = "", *, code: str = "", avoid: str = "", told: str = ""
     ) -> None:

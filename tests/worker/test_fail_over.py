@@ -184,6 +184,37 @@ async def test_a_dearer_button_does_not_exceed_the_days_credits(
     assert is_within or "today's credits don't cover another try" in shown(product, job).text
 
 
+@pytest.mark.parametrize(("retry_after", "pauses"), [(None, [2.0, 4.0]), ("600", [60.0, 60.0])])
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_a_provider_beyond_the_days_credits_does_not_hide_that_the_first_one_is_busy(
+    product: Product,
+    telegram: Telegram,
+    alice: User,
+    song: Any,
+    provider: Provider,
+    second: Provider,
+    retry_after: str | None,
+    pauses: list[float],
+    *,
+    is_back: bool,
+) -> None:
+    await costs(product, 10, 80)
+    await product.users.set_daily_credits(alice.id, 79)
+    job = new_job(await telegram.send_file(alice.id, song))
+    await product.store.add(job, job.id)
+    await product.orders.pick(job, Mode.SPLIT_STEM, "", at_most=80)
+    provider.odd_create = busy(retry_after)
+    if is_back:
+        with pytest.raises(TryLater):
+            await product.submission().run(job.id)
+        provider.odd_create, pauses = None, []
+    assert await run_out(product, job) == pauses
+    now = await product.job(job.id)
+    assert (now.state is JobState.SEPARATING, second.creates) == (is_back, [])
+    assert now.failure == (None if is_back else Failure("over_limit", charged=False))
+    assert await spent(product, job) == (10 if is_back else 0)
+
+
 async def test_a_free_provider_as_the_last_one_costs_nothing(
     product: Product, provider: Provider, second: Provider, job: Job
 ) -> None:
