@@ -126,6 +126,7 @@ class Submission:
         return [it for it in agreed if await self.store.can_pay(job, it.price)]
 
     async def _ask_in_turn(self, job: Job, candidates: Sequence[Candidate], run: int) -> None:
+        passing: Unreachable | Refused | None = None
         for number, candidate in enumerate(candidates, 1):
             is_last = number == len(candidates)
             try:
@@ -135,8 +136,12 @@ class Submission:
                 return
             except (Unreachable, Refused, OverLimit) as error:
                 is_awaited = isinstance(error, Refused) and error.is_soon_over and run < MAX_SUBMISSION_RUNS
+                if is_last and passing and run < MAX_SUBMISSION_RUNS:
+                    raise passing from error  # an earlier provider may take the song soon
                 if is_last or is_awaited:
                     raise
+                if isinstance(error, Unreachable) or (isinstance(error, Refused) and error.code == TOO_BUSY):
+                    passing = error
                 following = candidates[number].provider
                 log.warning(
                     "job %s: after %s, %s is asked next: %s", job.id, candidate.provider, following, error

@@ -379,6 +379,41 @@ async def test_a_busy_provider_is_waited_for_as_long_as_it_says(
     assert await spent(product, job) == (0 if is_alone else 30)
 
 
+@pytest.mark.parametrize("refusal", [402, 422])
+@pytest.mark.parametrize("is_busy", [True, False])
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_a_refusal_of_the_last_provider_does_not_hide_that_the_first_one_may_be_back_soon(
+    product: Product,
+    provider: Provider,
+    second: Provider,
+    job: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: int,
+    *,
+    is_busy: bool,
+    is_back: bool,
+) -> None:
+    client: Any = product.providers[FIRST]
+    second.refusal = (refusal, "no")
+    with monkeypatch.context() as meanwhile:
+        if is_busy:
+            meanwhile.setattr(provider, "odd_create", busy(None))
+        else:
+            meanwhile.setattr(client, "_api_url", "http://127.0.0.1:9")
+        for _ in range(MAX_SUBMISSION_RUNS - 1):
+            with pytest.raises(TryLater):
+                await product.submission().run(job.id)
+        if not is_back:
+            await product.submission().run(job.id)
+    if is_back:
+        await product.submission().run(job.id)
+    now = await product.job(job.id)
+    assert (now.state is JobState.SEPARATING, len(provider.creates)) == (is_back, is_back)
+    told = "422" if refusal == 422 else "429" if is_busy else "unreachable"
+    assert now.failure == (None if is_back else Failure(told, charged=False))
+    assert await spent(product, job) == (50 if is_back else 0)
+
+
 async def test_a_provider_is_left_out_only_where_another_one_can_do_the_same(
     product: Product, job: Job
 ) -> None:
