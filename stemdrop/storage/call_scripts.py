@@ -58,13 +58,17 @@ return 1
 
 ASK_AGAIN = """
 -- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began, the field of its runs,
--- the price that its user has agreed to, the account's limit of the day
+-- the price that its user has agreed to, the account's limit of the day, today
 local it = job(ARGV[1])
 if it.asked_again_by == ARGV[3] then return 1 end  -- the same tap, handled again
 local is_lost = (it.answer_lost_at or '0') ~= '0' and (it.source_fetched_at or '0') == '0'
 if it.state ~= 'submitting' or it.create_started_at ~= ARGV[4] or not is_lost then return 0 end
-local limit = tonumber(ARGV[7])
-if exceeds(ARGV[1], tonumber(ARGV[6]) or 0, limit) then return -1 end
+local limit, day = tonumber(ARGV[7]), it.account_day or ''
+count_on(ARGV[1], ARGV[8])  -- the call is made today
+if exceeds(ARGV[1], tonumber(ARGV[6]) or 0, limit) then
+  count_on(ARGV[1], day)
+  return -1
+end
 set(ARGV[1], 'day_limit', limit, 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0',
   ARGV[5], '0', 'agreed_price', ARGV[6])
 redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])

@@ -4,6 +4,7 @@ import secrets
 from functools import cache
 from typing import Any
 
+from stemdrop.domain.allowance import day_of
 from stemdrop.domain.job_fields import encode
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Receipt, Run
@@ -72,12 +73,14 @@ class CallSteps(JobLists):
         """Allow one more create call after a lost answer, and count its runs anew. False: no answer is lost.
 
         No further call may cost more than `price`, which its user has agreed to (`None`: as before). Raises
-        `OverLimit` if that price exceeds the account's `limit` of the day (0: none).
+        `OverLimit` if that price exceeds the account's `limit` of today (0: none), to which the job's credits
+        are moved.
         """
+        now = self._clock()
         # the script compares `create_started_at` as text, as it was stored
-        args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
+        args = [job.id, now, tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
         args.append(encode({"agreed_price": job.agreed_price if price is None else price})["agreed_price"])
-        args.append(limit)
+        args += [limit, day_of(now)]
         return await self._run_within_limit(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args)
 
     async def note_source_fetched(self, job_id: str) -> bool:

@@ -110,6 +110,17 @@ local function exceeds(id, price, limit)
   return limit > 0 and price > held and sum_of(spent_key(id)) + price - held > limit
 end
 
+-- counts the job's credits on this day, and on no other
+local function count_on(id, day)
+  local before = has_charge(id) and spent_key(id)
+  local credits = before and redis.call('HGET', before, id)
+  set(id, 'account_day', day)
+  if not credits then return end
+  redis.call('HDEL', before, id)
+  redis.call('HSET', spent_key(id), id, credits)
+  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
+end
+
 local function take(id, charge)
   local price, before = tonumber(get(id, 'price') or '0'), get(id, 'charge')
   if price == 0 or before == charge then return end

@@ -12,13 +12,14 @@ from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.domain.abilities import Abilities, Ability
+from stemdrop.domain.allowance import day_of
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.results import Result
 from stemdrop.domain.taps import Ordered, Tapped
 from stemdrop.errors import TryLater
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.keys import TASK
+from stemdrop.storage.keys import DAY_S, SPENT, TASK
 from worker.submission import LOST_AFTER_S, MAX_SUBMISSION_RUNS
 
 ASK_AGAIN, CANCEL = "🔁 Ask again · 50 credits", "✖️ Cancel"
@@ -118,6 +119,38 @@ async def test_asking_again_does_not_exceed_the_days_credits(product: Product, j
     # the price of the call whose answer is lost is held already
     await product.users.set_daily_credits(job.account, 60)
     assert (await product.orders.ask_again(asked, tapped, at_most=60)).note == "ordered"
+
+
+@pytest.mark.parametrize(("yesterday", "today", "is_within"), [(50, 0, True), (50, 40, True), (0, 41, False)])
+async def test_asking_again_after_midnight_spends_the_credits_of_the_new_day(
+    product: Product, provider: Provider, sent: Message, yesterday: int, today: int, *, is_within: bool
+) -> None:
+    product.clock.advance(DAY_S - product.clock() % DAY_S - 60)
+    job = await product.at(JobState.CHOOSING, sent)
+    first_day = SPENT.format(job.account, day_of(product.clock()))
+    second_day = SPENT.format(job.account, day_of(product.clock() + DAY_S))
+    for day, credits in ((first_day, yesterday), (second_day, today)):
+        await product.redis.hset(day, "another", credits)
+    await product.users.set_daily_credits(job.account, 100)
+    await product.store.pick(job, Mode.SPLIT_STEM, "", 100)
+    await product.submission().run(job.id)
+    await wait_two_minutes(product)
+    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(60)}))
+    tapped = Tapped("tap-1", product.clock())
+    ordered = await product.orders.ask_again(await product.job(job.id), tapped, at_most=60)
+    assert (ordered.over is None) is is_within
+    assert ordered.over is None or (ordered.over.spent, ordered.over.price) == (today, 60)
+    await product.submission().run(job.id)
+    assert len(provider.creates) == 1 + is_within
+    held = [await product.redis.hget(day, job.id) for day in (first_day, second_day)]
+    assert held == ([None, "60"] if is_within else ["50", None])
+    # if both calls fail without a charge, nothing stays spent
+    assert await receive(product, job, 1, REFUNDED) is (Receipt.REPEATED if is_within else Receipt.STORED)
+    if is_within:
+        assert await receive(product, job, 2, REFUNDED) is Receipt.STORED
+    await deliver(product, job)
+    assert await product.redis.hvals(first_day) == [str(yesterday)]
+    assert await product.redis.hvals(second_day) == [str(today)]
 
 
 async def test_a_fetch_proves_that_the_order_was_accepted(
