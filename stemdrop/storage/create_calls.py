@@ -34,7 +34,8 @@ end
 -- the last call of the job, at this provider if one is named, whose answer is still to come
 local function open_call(id, provider)
   local found
-  for call in string.gmatch(get(id, 'calls') or '', '[^,]+') do
+  local calls = get(id, 'calls') or redis.call('GET', CALLS_OF:format(id)) or ''
+  for call in string.gmatch(calls, '[^,]+') do
     local known = record(CALL:format(call))
     local is_open = (known.outcome == 'asked' or known.outcome == 'lost') and not known.task
     if is_open and (provider == '' or known.provider == provider) then found = call end
@@ -75,6 +76,8 @@ end
 
 -- notes what came of a deleted job's call, whose record outlives the job, and gives back what came back
 local function note_deleted_result(id, task, provider, is_success, is_refunded, now)
+  local unanswered = not call_of(task).job and open_call(id, provider)
+  if unanswered then set_call_of(task, unanswered) end
   local call = call_of(task)
   if call.job ~= id or (provider ~= '' and provider ~= call.provider) then return end
   local before = call.outcome

@@ -14,8 +14,9 @@ from stemdrop.storage.split_sharing import SHARING
 
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
-    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "SPENT_OF", "RECEIVING", "COUNTS", "COUNTS_BEFORE"),
-    *("SPLIT", "WAITING", "OBSTRUCTED", "CALL", "CALL_SOURCE", "CALL_OF_TASK", "LEDGER"),
+    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "SPENT_OF", "CALLS_OF", "RECEIVING"),
+    *("COUNTS", "COUNTS_BEFORE", "SPLIT", "WAITING", "OBSTRUCTED", "LEDGER"),
+    *("CALL", "CALL_SOURCE", "CALL_OF_TASK"),
 )
 # Lua constants; a key with a placeholder is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)

@@ -215,22 +215,27 @@ async def test_the_heir_of_a_deleted_job_takes_the_result_of_its_provider(story:
 
 
 @pytest.mark.parametrize("has_heir", [False, True])
+@pytest.mark.parametrize("before", ["asked", "lost", "accepted"])
 @pytest.mark.parametrize(
     ("result", "outcome", "paid"),
     [(STEMS, "succeeded", 50), (Result(500), "failed", 50), (REFUNDED, "refunded", 0)],
 )
 async def test_the_ledger_and_the_account_learn_what_came_of_a_deleted_jobs_call(
-    story: Story, result: Result, outcome: str, paid: int, *, has_heir: bool
+    story: Story, result: Result, outcome: str, paid: int, before: str, *, has_heir: bool
 ) -> None:
     await story.begin(50)
-    await story.store.accept(story.id, "a:1", await story.ask("a", 50))
+    call = await story.ask("a", 50)
+    if before == "lost":
+        await story.lose(call)
+    elif before == "accepted":
+        await story.store.accept(story.id, "a:1", call)
     if has_heir:
         heir = replace(make_job(), source=(await story.job()).source, account=7)
         await story.pick(heir, 50)
     await story.store.forget(story.id)
     if not has_heir:  # another provider cannot know it
         await story.store.receive(story.id, CHAT, "a:1", result, "b")
-        assert await story.outcomes() == {"a": "accepted"}
+        assert await story.outcomes() == {"a": before}
     for _ in range(2):  # a callback may come twice
         await story.receive("a", result)
         assert (await story.outcomes(), await story.spent()) == ({"a": outcome}, paid)

@@ -240,9 +240,10 @@ def lists_say_what_the_state_says(state: State) -> bool:
 
 @of_states
 def nothing_is_left_of_a_deleted_job(state: State) -> bool:
-    """A deleted job leaves nothing but what its account has spent, and where that is noted."""
+    """A deleted job leaves nothing but what its account has spent, where that is noted, and its calls."""
     left = {key for key in state.stored.naming(JOB_ID) if not key.startswith(keys.CALL.format(""))}
-    return state.job is not None or left <= {_SPENT, keys.SPENT_OF.format(JOB_ID)}
+    noted = {keys.SPENT_OF.format(JOB_ID), keys.CALLS_OF.format(JOB_ID)}
+    return state.job is not None or left <= {_SPENT} | noted
 
 
 @of_states
@@ -250,8 +251,8 @@ def the_ledger_says_what_came(state: State) -> bool:
     """Each call's record says what the store was told of it, at whichever provider it was made."""
     for number, call in enumerate(state.calls, 1):
         noted = state.stored.mapping(keys.CALL.format(f"begin_create {number}")).get("outcome")
-        if noted is None or state.job is None:
-            continue  # a deleted job no longer knows its calls
+        if noted is None:
+            continue
         told = {call.known}
         if call.said & {"stems", "empty"}:
             told = {"succeeded"}
