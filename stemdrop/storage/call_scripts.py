@@ -198,10 +198,12 @@ local has_failed = state == 'failed' and not get(ARGV[1], 'retried_as')
 local is_late = ARGV[7] == '1' and get(ARGV[1], 'has_stems') ~= '1' and (has_failed or state == 'delivering')
 -- no task looks at the result of a job that has ended
 if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
--- what a cancelled job has paid for is kept for its user, and for the next who picks the same; a success
--- without stems is no end, since its URLs may come after it
+-- what a job that was cancelled or tried again has paid for is kept for its user, and for the next who picks
+-- the same; a success without stems is no end, since its URLs may come after it
 local is_end = ARGV[7] == '1' or ARGV[8] ~= '1'
-local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1' and is_end
+local is_first = get(ARGV[1], 'has_stems') ~= '1'
+local is_replaced = state == 'failed' and not has_failed and ARGV[7] == '1'
+local is_kept = state == 'cancelled' and is_first and is_end or is_replaced and is_first
 if not is_waiting and not is_late and not is_kept then return 'repeated' end
 set(ARGV[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8])
 if is_other then

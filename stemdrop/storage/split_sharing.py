@@ -74,9 +74,22 @@ local function adopt(id, payer, task, result, now)
   enter(id, 'delivering', now)
 end
 
+-- the last try after this failed job, if it has not begun its create call
+local function next_try(id)
+  local new = get(id, 'retried_as')
+  while new and has(new, 'retried_as') do new = get(new, 'retried_as') end
+  local state = new and get(new, 'state')
+  local is_waiting = (state == 'queued' or state == 'submitting') and get(new, 'create_started_at') == '0'
+  if is_waiting and get(new, 'split_id') == get(id, 'split_id') then return new end
+end
+
 local function share_result(id, now)
   claim_split(id)
-  for _, other in ipairs(waiting_for(id)) do adopt(other, id, get(id, 'task_id'), get(id, 'result'), now) end
+  local new = next_try(id)
+  local others = {waiting_for(id), new and waiting_for(new) or {}, {new}}
+  for _, group in ipairs(others) do
+    for _, other in ipairs(group) do adopt(other, id, get(id, 'task_id'), get(id, 'result'), now) end
+  end
 end
 
 -- makes the first job that waits for a deleted one, or the one that has its paid task already, wait for that

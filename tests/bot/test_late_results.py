@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from product import BotRoom, Product
+from product import BotRoom, Product, result_of
 from provider import Provider
 
 from sandbox.telegram.chats import Message, User
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState
+from stemdrop.domain.outcomes import Receipt
+from stemdrop.domain.results import Result
 
 VOCALS = 0
 TASK_ID = "task-1"
@@ -128,3 +130,63 @@ async def test_a_job_whose_task_has_ended_is_not_asked_for(
     await room.presses(given_up.message, "Try again")
     assert polls(provider) == 0
     assert len(await room.product.jobs(alice.id)) == 2
+
+
+async def late_result(product: Product, job: Job) -> None:
+    stems = result_of({name: f"https://files.example/{name}.mp3" for name in ("vocals", "instrumental")})
+    for _ in range(2):  # a callback may come twice
+        receipt = await product.store.receive(job.id, job.chat_id, TASK_ID, stems, adds_delivery=True)
+        assert receipt is Receipt.REPEATED
+    assert (await product.job(job.id)).state is JobState.FAILED
+
+
+@pytest.mark.parametrize("tries", [1, 2])
+async def test_a_result_that_comes_before_the_call_of_the_next_try_saves_that_call(
+    room: BotRoom, provider: Provider, alice: User, mei: User, song: Path, given_up: GivenUp, tries: int
+) -> None:
+    product = room.product
+    await room.presses(given_up.message, "Try again")
+    if tries == 2:  # the first of them runs out of time, too
+        second, _ = await product.jobs(alice.id)
+        await product.store.begin_create(second.id)
+        await product.store.accept(second.id, "task-2")
+        await product.store.fail(second.id, [JobState.SEPARATING], Failure("timeout", charged=True))
+        await product.status.show_current(second.id)
+        await room.presses(given_up.message, "Try again")
+    last = (await product.jobs(alice.id))[0]
+    assert (last.state, await spent(product, alice)) == (JobState.SUBMITTING, 10 * tries + 10)
+    await room.taps(await room.menu(mei, song), VOCALS)
+    (waiting,) = await product.jobs(mei.id)
+    assert (waiting.state, waiting.waits_for) == (JobState.QUEUED, last.id)
+    await product.ordered()
+    await late_result(product, given_up.job)
+    for job in (last, waiting):
+        now = await product.job(job.id)
+        assert (now.state, now.paid_by, now.charge) == (JobState.DELIVERING, given_up.job.id, Charge.RETURNED)
+    assert (await spent(product, alice), await spent(product, mei)) == (10 * tries, 0)
+    await product.submission().run(last.id)
+    assert provider.creates == []
+    await product.recovery().run()
+    assert sorted(await product.ordered()) == sorted(("deliver", job.id) for job in (last, waiting))
+
+
+async def test_a_result_that_comes_after_the_call_of_the_next_try_is_kept(
+    room: BotRoom, provider: Provider, alice: User, mei: User, song: Path, given_up: GivenUp
+) -> None:
+    product = room.product
+    await room.presses(given_up.message, "Try again")
+    new, _ = await product.jobs(alice.id)
+    await product.store.begin_create(new.id)
+    await product.store.accept(new.id, "task-2")
+    await late_result(product, given_up.job)
+    assert (await product.job(new.id)).state is JobState.SEPARATING
+    # the same song costs nothing, for its user too if the new try fails
+    await room.taps(await room.menu(mei, song), VOCALS)
+    (shared,) = await product.jobs(mei.id)
+    await product.store.receive(new.id, new.chat_id, "task-2", Result(500))
+    await product.delivery().run(new.id)
+    await room.presses(given_up.message, "Try again")
+    last = (await product.jobs(alice.id))[0]
+    for job in (shared, last):
+        assert (job.state, job.paid_by) == (JobState.DELIVERING, given_up.job.id)
+    assert (await spent(product, alice), await spent(product, mei)) == (20, 0)

@@ -93,7 +93,7 @@ async def test_jobs_without_a_result_are_explained_and_late_results_still_count(
     _, other = await found.asks(deployment.song("One More"))
     assert "You have used 20 of your 20" in (await found.taps(other, VOCALS)).answer_text
 
-    # after another try the late result of the first is dropped
+    # after another try the late result of the first is kept, and not sent
     provider.answers_by_itself = True
     await retried.taps(menu_retried, 0)
     menu_retried = await retried.shows(menu_retried, "✅")

@@ -150,9 +150,9 @@ def delivered_means_settled(state: State) -> bool:
 
 @of_states
 def stems_that_came_are_deliverable(state: State) -> bool:
-    """Stems that came are delivered, or can still be delivered at no cost, unless the user gave up."""
+    """Stems that came are delivered, or can still be delivered at no cost, if only to a later job."""
     job = state.job
-    if not job or not stems_came(state) or state.stored.fields(JOB_ID).get("retried_as"):
+    if not job or not stems_came(state):
         return True
     is_deliverable = job.state in (JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED)
     return bool(job.result and job.result.stems) and (
