@@ -709,6 +709,26 @@ async def test_a_failed_poll_of_a_cancelled_job_buys_nothing(
         assert (await product.job(waiting.id)).state is state
 
 
+@pytest.mark.parametrize(
+    ("age_s", "state"), [(LATE_FOR_S - 60, JobState.QUEUED), (LATE_FOR_S, JobState.SUBMITTING)]
+)
+async def test_a_job_waits_for_no_cancelled_task_that_is_a_day_old(
+    product: Product, provider: Provider, sent: Message, age_s: float, state: JobState
+) -> None:
+    """The task is still polled once, since its result may have come."""
+    payer = await pick(product, sent, 1)
+    await product.store.begin_create(payer.id)
+    await product.store.accept(payer.id, "task-1")
+    await product.store.cancel(payer.id)
+    product.clock.advance(age_s)
+    waiting = await pick(product, sent, 2)
+    assert waiting.waits_for == payer.id
+    product.clock.advance(LOOK_AGAIN_S[0])
+    await product.recovery().run()
+    assert polls(provider) == 1
+    assert (await product.job(waiting.id)).state is state
+
+
 @pytest.mark.parametrize("is_cancelled", [False, True])
 async def test_a_job_waits_on_while_a_success_has_no_stems_yet(
     product: Product, provider: Provider, sent: Message, is_cancelled: bool

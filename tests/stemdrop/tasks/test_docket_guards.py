@@ -2,15 +2,19 @@
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from docket import Execution
 from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
 from tcp_proxy import TcpProxy
 from waits import WAIT_S
 
+from sandbox.environment.ports import free_port
+from sandbox.environment.redis_server import RedisServer
 from stemdrop.domain.queues import Queue, Task
 from stemdrop.storage.task_scripts import PutOff
 from stemdrop.tasks import docket_guards
@@ -145,6 +149,27 @@ async def test_leases_are_renewed_after_an_answer_of_redis_was_lost(
             )
         stop.set()
         await working
+
+
+async def test_a_queue_does_not_wait_for_a_wrong_password(redis_url: str) -> None:
+    """A changed password needs an operator, and a process that ends is noticed."""
+    wrong = f"redis://:wrong@{urlsplit(redis_url).netloc.rpartition('@')[2]}/0"
+    async with asyncio.timeout(WAIT_S), connection(wrong) as opened, opened.client() as client:
+        with pytest.raises(AuthenticationError):
+            await client.get("key")
+
+
+async def test_a_queue_waits_for_a_replica_whose_master_is_away(tmp_path: Path) -> None:
+    async with RedisServer(tmp_path / "redis") as server, Redis.from_url(server.url) as redis:
+        await redis.set("key", "value")
+        await redis.config_set("replica-serve-stale-data", "no")
+        await redis.replicaof("127.0.0.1", str(free_port()))
+        async with asyncio.timeout(WAIT_S), connection(server.url) as opened, opened.client() as client:
+            reading = asyncio.create_task(client.get("key"))
+            while not reading.done() and "errorstat_MASTERDOWN" not in await redis.info("errorstats"):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            await redis.replicaof("NO", "ONE")
+            assert await reading == b"value"
 
 
 async def pending(redis: Redis, stream: str, group: str) -> dict[str, Any]:
