@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 # Each process measures one song at a time, because measuring needs a whole core.
 _MEASURED_AT_ONCE = 1
+# A process remembers the measured stems of so many songs of which another stem was away.
+_MAX_UNFINISHED = 8
 # The tempo of a sample differs by a smaller share from that of the whole song.
 _SAME_TEMPO = 0.03
 
@@ -44,6 +46,7 @@ class Measuring:
     _slots: asyncio.Semaphore = field(
         init=False, default_factory=lambda: asyncio.Semaphore(_MEASURED_AT_ONCE)
     )
+    _unfinished: dict[str, SongMeter] = field(init=False, default_factory=dict)  # by job id
 
     async def run(self, job_id: str) -> None:
         """Measure the job's stems unless that is done. Idempotent.
@@ -70,7 +73,8 @@ class Measuring:
     async def measure(self, job: Job) -> Job:
         """Measure the job's stems unless that is done; returns the job with the facts of its song.
 
-        Raises as `StemDownloader.download_sent` when a later try may succeed.
+        Raises as `StemDownloader.download_sent` when a later try may succeed; a later try in this process
+        measures only the stems that are left.
         """
         if job.mode is None or job.result is None:
             return job
@@ -79,11 +83,16 @@ class Measuring:
             facts = cached.facts
         else:
             sent = await self.store.sent(job.id)
-            meter = SongMeter(job.id, job.result.stems, is_whole=True)
+            meter = self._unfinished.pop(job.id, None)
+            meter = meter or SongMeter(job.id, job.result.stems, is_whole=True)
             if not (job.missing or job.refused or job.links):
                 meter.silent = {stem.key for stem in job.result.stems if stem.key not in sent}
-            with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
-                await self._measure(job, sent, meter, folder)
+            try:
+                with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
+                    await self._measure(job, sent, meter, folder)
+            except (TelegramError, httpx.HTTPError, TryLater):
+                self._keep(meter)
+                raise
             facts = await meter.facts()
             # stems that Telegram and the provider have lost can never be measured
             if not meter.is_complete:
@@ -94,10 +103,10 @@ class Measuring:
         return replace(job, facts=facts)
 
     async def _measure(self, job: Job, sent: Mapping[str, Sent], meter: SongMeter, folder: Path) -> None:
-        """Measure those of the sent stems that can be fetched, one after the other."""
+        """Measure the sent stems that are not yet measured and can be fetched, one after the other."""
         translate = self.translations.language(job.language)
         for stem in job.result.stems if job.result else ():
-            if stem.key not in sent:
+            if stem.key not in sent or stem.key in meter.measured:
                 continue
             file = await self.downloader.download_sent(job, stem, sent[stem.key], folder, translate)
             if file is None:
@@ -109,6 +118,11 @@ class Measuring:
                     await meter.measure(stem, file.path, audio_format, content.duration_s)
             with suppress(FileNotFoundError):
                 file.path.unlink()
+
+    def _keep(self, meter: SongMeter) -> None:
+        self._unfinished[meter.job_id] = meter
+        if len(self._unfinished) > _MAX_UNFINISHED:
+            del self._unfinished[next(iter(self._unfinished))]
 
 
 def _with_beats(known: SongFacts | None, found: SongFacts | None) -> SongFacts | None:

@@ -34,6 +34,7 @@ from worker.remix_files import Progress, RemixFiles, RemixMaker
 from worker.remix_sender import ZIP, RemixSender
 from worker.render_message import RenderMessage
 from worker.render_order import RenderOrder
+from worker.stems.downloader import RUNS_THAT_WAIT
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,12 @@ class Renders:
 
     async def _make_and_send(self, order: RenderOrder) -> None:
         if order.lacks_beats:
-            order.job = await self.measuring.measure(order.job)
+            try:
+                order.job = await self.measuring.measure(order.job)
+            except TryLater:
+                if order.run <= RUNS_THAT_WAIT:
+                    raise
+                log.info("job %s: a remix of it gets no clicks, since it cannot be measured", order.job.id)
         known = await self.remixes.sent(order.remix.id)
         waiting = {number: it for number, it in enumerate(order.recipes) if str(number) not in known}
         cached = await self.sender.cached(order, waiting)

@@ -45,6 +45,11 @@ def is_exact(facts: SongFacts | None) -> bool:
     return bool(facts and facts.has_beats and facts.bpm == pytest.approx(172, abs=0.1))
 
 
+def fetched(product: Product) -> list[str]:
+    """Return the ids of the files that were asked of Telegram."""
+    return [call.parameters["file_id"] for call in product.telegram.calls if call.method == "getFile"]
+
+
 async def asked(product: Product) -> list[str]:
     return await product.taken(Queue.RENDERS, Task.MEASURE)
 
@@ -102,6 +107,43 @@ async def test_stems_that_cannot_be_fetched_now_are_measured_later(
         assert await product.song_measures.get(job) is None
         assert await asked(product) == again
         await product.users.may_say_again(f"measure:{job.id}")  # half a minute later
+
+
+async def test_a_stem_that_is_away_costs_no_second_download_of_the_others(
+    product: Product, job: Job, files: FileServer
+) -> None:
+    await product.store.tick(job.id, {"instrumental": Sent(1, "lost", "lost")})
+    song = files.files["instrumental.mp3"]
+    files.put("instrumental.mp3", status=503)
+    measuring, before = product.measuring(), fetched(product)
+    await measuring.run(job.id)
+    assert (await product.job(job.id)).facts == job.facts
+    files.files["instrumental.mp3"] = song
+    await measuring.run(job.id)
+    measures = await product.song_measures.get(job)
+    assert measures
+    assert set(measures.peaks) == {"vocals", "instrumental"}
+    assert is_exact(measures.facts)
+    files_asked = [file_id for file_id in fetched(product)[len(before) :] if file_id != "lost"]
+    assert len(files_asked) == 1
+
+
+async def test_few_unfinished_songs_are_remembered(
+    product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.measuring._MAX_UNFINISHED", 1)
+    await product.store.tick(job.id, {"instrumental": Sent(1, "lost", "lost")})
+    files.put("instrumental.mp3", status=503)
+    other, sent = replace(job, id=Job.new_id()), await product.store.sent(job.id)
+    await product.store.add(other, once=other.id)
+    await product.store.tick(other.id, sent)
+    measuring, downloads = product.measuring(), []
+    for one in (job, job, other, job):
+        before = fetched(product)
+        with pytest.raises(TryLater):
+            await measuring.measure(one)
+        downloads.append(sent["vocals"].file_id in fetched(product)[len(before) :])
+    assert downloads == [True, False, True, True]
 
 
 async def test_stems_that_are_lost_are_not_measured_again(
@@ -168,3 +210,22 @@ async def test_clicks_are_placed_by_the_whole_song(product: Product, job: Job) -
     assert is_exact((await product.job(job.id)).facts)
     titles = [it.media["title"] for it in product.telegram.bot_messages(job.chat_id) if it.media]
     assert titles[-1] == "Morning Line (without vocals, count-in)"
+
+
+async def test_a_remix_goes_on_at_last_without_clicks_if_a_stem_stays_away(
+    product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the remix does not need that stem itself."""
+    monkeypatch.setattr("worker.renders.RUNS_THAT_WAIT", 1)
+    await product.store.tick(job.id, {"vocals": Sent(1, "lost", "lost")})
+    files.put("vocals.mp3", status=503)
+    recipe = Recipe(has_count_in=True).with_gain("vocals", OFF_DB)
+    remix = await product.remixing.order(job, job.user_id, [recipe], by="tap", language="en")
+    assert remix
+    renders = product.renders()
+    with pytest.raises(TryLater):
+        await renders.run(remix.id)
+    await renders.run(remix.id)
+    titles = [it.media["title"] for it in product.telegram.bot_messages(job.chat_id) if it.media]
+    assert titles[-1] == "Morning Line (without vocals)"
+    assert await product.song_measures.get(job) is None  # the stem may come back

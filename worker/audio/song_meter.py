@@ -70,6 +70,11 @@ class SongMeter:
         return not self.is_whole and is_sampled(self._length_s)
 
     @property
+    def measured(self) -> Collection[str]:
+        """The keys of the stems that were measured."""
+        return self._sounds.keys()
+
+    @property
     def peaks(self) -> dict[str, str]:
         """The encoded peaks of each stem that was measured whole."""
         return {key: sound.peaks for key, sound in self._sounds.items() if sound.peaks}
