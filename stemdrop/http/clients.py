@@ -2,6 +2,8 @@
 
 import os
 import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -11,36 +13,74 @@ import httpx
 from stemdrop.http.network import AsyncioBackend
 from stemdrop.http.proxies import Proxies
 
+_ERRORS = (
+    *(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError),
+    *(httpcore.ProxyError, httpcore.UnsupportedProtocol),
+)
+
 
 class ProxyTransport(httpx.AsyncBaseTransport):
-    """Sends each request by the proxy that `proxies` names for its server."""
+    """Sends each request by the proxy that `proxies` names for its server.
+
+    httpx's own transport takes neither connection pools nor a network backend.
+    """
 
     def __init__(self, proxies: Proxies, limits: httpx.Limits, verify: ssl.SSLContext | None) -> None:
         self._proxies = proxies
-        pools = connection_pools(
+        self._pools = connection_pools(
             proxies,
             verify=verify,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
         )
-        self._transports = {url: _PoolTransport(pool) for url, pool in pools.items()}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
-        proxy = self._proxies.proxy_for(url.scheme, url.raw_host.decode(), url.port)
-        return await self._transports[proxy].handle_async_request(request)
+        pool = self._pools[self._proxies.proxy_for(url.scheme, url.raw_host.decode(), url.port)]
+        with _errors_of_httpx():
+            answer = await pool.handle_async_request(
+                httpcore.Request(
+                    request.method,
+                    httpcore.URL(
+                        scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+                    ),
+                    headers=request.headers.raw,
+                    content=request.stream,
+                    extensions=request.extensions,
+                )
+            )
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions
+        )
 
     async def aclose(self) -> None:
-        for transport in self._transports.values():
-            await transport.aclose()
+        for pool in self._pools.values():
+            await pool.aclose()
 
 
-class _PoolTransport(httpx.AsyncHTTPTransport):
-    """Sends requests by a given pool, since httpx's own transport has no choice of a network backend."""
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer of httpcore."""
 
-    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _errors_of_httpx():
+            async for part in self._answer.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        await self._answer.aclose()
+
+
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    """Raise httpx's exceptions in place of httpcore's, which have the same names."""
+    try:
+        yield
+    except _ERRORS as error:
+        raise getattr(httpx, type(error).__name__)(str(error)) from error
 
 
 def client_options(

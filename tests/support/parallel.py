@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from process_pool import serve_process_pool
 
-from sandbox.environment import ports
+from sandbox.environment.ports import own_ports
 
 # Session fixtures that cost little: their tests may run in several workers.
 _CHEAP = {
@@ -227,9 +227,7 @@ class _Reporter:
 
 def _take_own_ports(number: int, workers: int) -> None:
     """Give a worker its own ports, so that no server opens a port that another worker has just chosen."""
-    first, size = ports._LOWEST, (ports._ephemeral_start() - ports._LOWEST) // workers
-    ports._LOWEST = first + number * size
-    ports._ephemeral_start = lambda: first + (number + 1) * size
+    own_ports.candidates = own_ports.candidates[number::workers]
 
 
 def _work(
