@@ -3,8 +3,18 @@
 import hashlib
 import logging
 import time
-from asyncio import Future, Semaphore, Task, create_task, get_running_loop, sleep, timeout
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from asyncio import (
+    CancelledError,
+    Future,
+    Semaphore,
+    Task,
+    create_task,
+    get_running_loop,
+    sleep,
+    timeout,
+    wait,
+)
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -114,6 +124,12 @@ class StoreRedis(Redis):
         except Exception as error:
             return [error] * len(commands)
 
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        """Close the client after the scripts that are being sent: they would open a connection again."""
+        if self._senders:
+            await wait(self._senders)
+        await super().aclose(close_connection_pool)
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         run = super().execute_command
         with translated():
@@ -218,8 +234,28 @@ async def connect(url: str) -> AsyncIterator[Redis]:
     try:
         yield client
     finally:
-        await client.aclose()
-        await pool.aclose()
+        await finish(_close(client, pool))
+
+
+async def _close(client: Redis, pool: ConnectionPool) -> None:
+    await client.aclose()
+    await pool.aclose()
+
+
+async def finish(closing: Coroutine[Any, Any, None]) -> None:
+    """Run `closing` to its end, also if this task is cancelled meanwhile; the cancellation is raised then.
+
+    A pool whose closing is cancelled leaves connections open.
+    """
+    task, cancelled = create_task(closing), None
+    while not task.done():
+        try:
+            await wait({task})
+        except CancelledError as error:
+            cancelled = error
+    if cancelled:
+        raise cancelled from task.exception()
+    task.result()
 
 
 def is_refused_for_now(error: Exception) -> bool:

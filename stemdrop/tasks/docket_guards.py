@@ -23,7 +23,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
 from stemdrop.domain.queues import Queue
-from stemdrop.storage.connection import is_refused_for_now
+from stemdrop.storage.connection import finish, is_refused_for_now
 from stemdrop.storage.keys import TASK_PARKED, TASK_RECORD
 from stemdrop.storage.task_scripts import END, MOVE_DUE, PUT_OFF, PutOff, message
 
@@ -77,10 +77,13 @@ async def connection(redis_url: str) -> AsyncIterator[RedisConnection]:
     """
     separator = "&" if urlsplit(redis_url).query else "?"
     url = f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"
-    async with RedisConnection(url) as opened:
+    opened = await RedisConnection(url).__aenter__()
+    try:
         if opened._connection_pool is not None:
             opened._connection_pool.connection_kwargs["retry"] = _Patience()
         yield opened
+    finally:
+        await finish(opened.__aexit__(None, None, None))
 
 
 class TaskQueue(Docket):

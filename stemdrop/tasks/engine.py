@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 from redis.exceptions import RedisError
@@ -17,7 +17,7 @@ from stemdrop.domain.queues import QUEUE_OF, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import job_context
 from stemdrop.observability.printable_text import printable
-from stemdrop.storage.connection import connect, run_script
+from stemdrop.storage.connection import connect, finish, run_script
 from stemdrop.storage.keys import TURN
 from stemdrop.storage.task_scripts import ADD, PutOff, addition
 from stemdrop.tasks.periodic import Periodic, Turns
@@ -25,6 +25,8 @@ from stemdrop.tasks.tracebacks import Tracebacks
 
 if TYPE_CHECKING:
     from docket import Execution
+
+    from stemdrop.tasks.docket_guards import TaskWorker
 
 __all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
 
@@ -112,10 +114,7 @@ class Engine:
                 running.cancel()  # takes nothing new, finishes what runs
                 await asyncio.wait({running, *repeating}, timeout=grace_s)
             finally:
-                await worker.stop(running)
-                for task in (stopping, *repeating, *beside):
-                    task.cancel()
-                await asyncio.gather(stopping, *repeating, *beside, return_exceptions=True)
+                await finish(_stop(worker, running, [stopping, *repeating, *beside]))
 
     async def _run(self, execution: "Execution", takeovers: int) -> PutOff | None:
         """Run a task once; return when it is to be run again, or `None`."""
@@ -171,3 +170,13 @@ class Engine:
 def _job_of(task: Task, argument: str) -> str:
     """Return the job id in a task's argument; handlers of updates, albums and remixes find it later."""
     return "" if task in (Task.UPDATE, Task.ALBUM, Task.RENDER) else argument.partition(":")[0]
+
+
+async def _stop(worker: "TaskWorker", running: asyncio.Task[None], beside: list[asyncio.Task[Any]]) -> None:
+    """Stop the worker, and then what ran beside it, such as the renewal of its leases."""
+    try:
+        await worker.stop(running)
+    finally:
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)

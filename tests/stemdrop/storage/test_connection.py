@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 from waits import WAIT_S
 
 from sandbox.environment.redis_server import RedisServer
@@ -75,6 +76,46 @@ async def test_a_script_whose_caller_is_cancelled_holds_up_no_other(redis_url: s
         assert [type(end) for end in ends[:3]] == [asyncio.CancelledError] * 3
         assert ends[3:] == [["a", "3", "0"], ["a", "4", "0"]]
         assert await run_script(redis, ECHO, ["a"], [5, 0]) == ["a", "5", "0"]
+
+
+async def test_no_script_is_being_sent_after_its_client_was_closed(redis_url: str) -> None:
+    """It would open a new connection, which would stay open."""
+    async with connect(redis_url) as redis:
+        callers = [asyncio.create_task(run_script(redis, ECHO, ["a"], [number, 0])) for number in range(5)]
+        await asyncio.sleep(0)
+        callers[0].cancel()
+        while not senders():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+    assert senders() == []
+
+
+def senders() -> list[str]:
+    """Return the tasks that send the scripts of several callers."""
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "scripts"]
+
+
+async def test_a_client_that_is_cancelled_twice_closes_its_connections(redis: Redis, redis_url: str) -> None:
+    async def use() -> None:
+        async with connect(redis_url) as opened:
+            await opened.ping()
+            is_open.set()
+            await asyncio.Event().wait()
+
+    before, is_open = len(await redis.client_list()), asyncio.Event()
+    using = asyncio.create_task(use())
+    await is_open.wait()
+    for _ in range(2):
+        using.cancel()
+        await asyncio.sleep(0)
+    await asyncio.wait({using})
+    assert using.cancelled()
+    async with asyncio.timeout(WAIT_S):
+        while len(await redis.client_list()) > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_half_a_surrogate_pair_is_stored_as_a_question_mark(redis_url: str) -> None:

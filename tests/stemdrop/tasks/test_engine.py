@@ -403,6 +403,36 @@ async def test_a_task_that_is_handed_back_has_ended(engine: Engine, redis_url: s
         assert [task for task in asyncio.all_tasks() if "deliver:job" in task.get_name()] == []
 
 
+async def test_a_worker_that_is_cancelled_twice_leaves_nothing_behind(
+    engine: Engine, redis: Redis, redis_url: str
+) -> None:
+    """Neither tasks, which would go on, nor connections."""
+
+    async def recovery() -> None:
+        return
+
+    await redis.ping()
+    tasks, connections = asyncio.all_tasks(), len(await redis.client_list())
+    for pause in range(10):
+        async with Engine(redis_url) as other:
+            held, every = Held(), {"sweep": Periodic(0.001, recovery)}
+            await other.add(Task.DELIVER, "job", "x")
+            stop = asyncio.Event()
+            work = other.work(Queue.DELIVERIES, {Task.DELIVER: held}, stop, grace_s=0, periodic=every)
+            worker = asyncio.create_task(work)
+            await held.reach(1)
+            for _ in range(2):
+                worker.cancel()
+                for _ in range(pause):
+                    await asyncio.sleep(0)
+            await asyncio.wait({worker})
+            await redis.flushall()
+        assert asyncio.all_tasks() == tasks
+    async with asyncio.timeout(WAIT_S):
+        while len(await redis.client_list()) > connections:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_task_of_an_unknown_kind_is_dropped(engine: Engine, redis: Redis) -> None:
     """Periodic work, as an earlier version did it."""
     fields = message("recovery", "recovery", "", 0)
