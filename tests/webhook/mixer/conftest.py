@@ -69,7 +69,7 @@ def refusal(answer: httpx.Response) -> tuple[int, str]:
 async def mixer(product: Product) -> AsyncIterator[Mixer]:
     async with (
         open_segments(product) as segments,
-        serve(create_app(product, segments=segments, body_timeout_s=0.2)) as url,
+        serve(create_app(product, segments=segments)) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=WAIT_S) as client,
     ):
         yield Mixer(product, client, segments)
