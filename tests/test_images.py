@@ -45,6 +45,21 @@ def test_the_profiles_are_those_that_are_told_of() -> None:
     assert all(profile in COMPOSE["COMPOSE_PROFILES"] for profile in PROFILES - {"sandbox"})
 
 
+def test_the_memory_of_each_profile_is_that_which_is_told_of() -> None:
+    limits = dict.fromkeys(["", *PROFILES], 0)
+    for service in SERVICES.values():
+        number, unit = int(service["mem_limit"][:-1]), service["mem_limit"][-1]
+        for profile in service.get("profiles", [""]):
+            limits[profile] += number * {"m": 1, "g": 1024}[unit]
+    words = {name: f"{mb // 1024} GB" if mb % 1024 == 0 else f"{mb} MB" for name, mb in limits.items()}
+    page = (ROOT / "docs" / "self-hosting.md").read_text("utf-8")
+    told = " ".join(page.partition("**Memory.**")[2].partition(":")[0].split())
+    assert told.startswith(f"The limits in `docker-compose.yml` are {words['']} together without a profile;")
+    assert words["https"] == words["port"]
+    assert f"`https` and `port` add {words['port']}" in told
+    assert all(f"`{name}` {words[name]}" in told for name in PROFILES - {"https", "port"})
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_no_service_may_do_more_than_it_must(name: str) -> None:
     service = SERVICES[name]
