@@ -4,7 +4,7 @@ The URL of a file contains the bot's token, so the URL never leaves this module.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -79,7 +79,12 @@ class TelegramFiles:
         headers = {"Accept-Encoding": "identity"}
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        async with self._http.stream("GET", file._url, headers=headers) as response:
+        request = self._http.build_request("GET", file._url, headers=headers)
+        try:
+            answer = await self._http.send(request, stream=True)
+        except UnicodeError as error:  # httpx also reads where a redirect leads
+            raise httpx.RemoteProtocolError("Telegram's file server redirects to no host") from error
+        async with aclosing(answer) as response:
             if response.status_code in (400, 401, 403, 404, 410):
                 raise SourceGone(f"Telegram's file server answers HTTP {response.status_code}")
             if response.status_code not in (200, 206):

@@ -22,6 +22,7 @@ MAX_RESPONSE_BYTES = 256 * 1024
 _CHECK_DNS = "check this machine's DNS servers (/etc/resolv.conf)"
 _NO_SUCH_NAME = "correct it in the settings, or check this machine's internet connection"
 
+_RIGHT_SERVER = "is it the right server?"
 _SERVE_CHAIN = "use a certificate of a public authority, and serve its whole chain (certbot: `fullchain.pem`)"
 # By OpenSSL's verify code: X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH and
 # _IP_ADDRESS_MISMATCH.
@@ -102,13 +103,16 @@ class Response:
 
 
 async def response_of(http: httpx.AsyncClient, method: str, url: str, **request: Any) -> Response:
-    """Send a request. Raises httpx's errors, and `ServerUnreachable` for more than `MAX_RESPONSE_BYTES`."""
+    """Send a request. Raises httpx's errors, and `ServerUnreachable` for a response that cannot be read."""
     began, body = time.perf_counter(), bytearray()
-    async with http.stream(method, url, **request) as response:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > MAX_RESPONSE_BYTES:
-                raise ServerUnreachable("its response does not end", "is it the right server?")
+    try:
+        async with http.stream(method, url, **request) as response:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > MAX_RESPONSE_BYTES:
+                    raise ServerUnreachable("its response does not end", _RIGHT_SERVER)
+    except UnicodeError as error:  # httpx also reads where a redirect leads
+        raise ServerUnreachable("it redirects to a host whose name is invalid", _RIGHT_SERVER) from error
     seconds = time.perf_counter() - began
     return Response(response.status_code, response.url, response.headers, bytes(body), seconds)
 

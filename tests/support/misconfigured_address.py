@@ -144,6 +144,12 @@ answered(
     lambda _: RedirectResponse("https://www.example/x", 301),
 )
 answered(
+    "a redirect to a host whose name is invalid",
+    "it redirects to a host whose name is invalid",
+    "is it the right server?",
+    lambda _: Response(status_code=302, headers={"Location": "https://xn--.example/"}),
+)
+answered(
     "a login page",
     "a page “Sign in”",
     "point the name and the proxy to this webhook",

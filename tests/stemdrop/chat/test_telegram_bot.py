@@ -421,6 +421,18 @@ async def test_refusals_of_the_file_server_are_raised(files: TelegramFiles, stat
     assert "/song" not in repr(met.value)
 
 
+async def test_a_redirect_of_the_file_server_to_an_impossible_host_is_raised(files: TelegramFiles) -> None:
+    app = FastAPI()
+
+    @app.get("/song")
+    async def redirect() -> Response:
+        return Response(status_code=302, headers={"Location": "https://xn--.example/"})
+
+    async with serve(app) as url:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await read(files, TelegramFile(1, None, f"{url}/song"))
+
+
 async def test_a_broken_download_is_raised(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path
 ) -> None:
