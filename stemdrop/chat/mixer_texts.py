@@ -20,6 +20,7 @@ MIXER_TEXTS = (
     "mixer.loop_clear",
     "mixer.looping",
     "mixer.speed",
+    "mixer.speed_failed",
     "mixer.reset",
     "mixer.send",
     "mixer.sent",

@@ -61,6 +61,8 @@ class Stage:
     refuse: Callable[[str], Response | None] = lambda path: None
     # how often `/measures` still answers that there are no measures yet; until then no stem has peaks
     busy_measuring: int = 0
+    # the page's own files that the server refuses
+    broken_files: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     mixes: list[dict[str, Any]] = field(default_factory=list)
     encoded: dict[tuple[int, int], bytes] = field(default_factory=dict)
@@ -90,6 +92,8 @@ class Stage:
 
     async def _static(self, request: Request) -> Response:
         path = PAGE / request.path_params["name"]
+        if path.name in self.broken_files:
+            return Response(status_code=503)
         return FileResponse(path, media_type=_TYPES[path.suffix])
 
     def _refused(self, request: Request) -> Response | None:

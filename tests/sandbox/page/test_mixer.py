@@ -211,3 +211,26 @@ async def test_waveforms_are_drawn_when_the_song_has_been_measured(browser: Brow
         flat = await page.evaluate(looks)
         await page.wait_for_function(f"(flat) => {looks}.every((look, at) => look !== flat[at])", arg=flat)
     assert stage.asked.count("measures/t") == 2
+
+
+async def test_the_speed_can_be_changed_after_its_worklet_could_not_be_loaded(browser: Browser) -> None:
+    stage = Stage({"Vocals": np.zeros(20 * RATE, np.int16)}, broken_files={"pitch_worklet.js"})
+    page = await browser.new_page(locale="en-US")
+    async with stage.served() as url:
+        await page.goto(url)
+        speed = page.get_by_role("slider", name="Speed")
+        for _ in range(2):
+            await speed.fill("80")
+            await expect(page.locator(".toast").last).to_have_text(re.compile("could not be changed"))
+            await expect(speed).to_have_value("100")
+            await expect(speed).to_have_attribute("aria-valuetext", "100 %")
+
+        stage.broken_files.clear()
+        await speed.fill("80")
+        await page.get_by_role("button", name="Play").click()
+        await expect(page.locator(".times")).to_have_text(re.compile("^0:0[1-9]"))
+        await expect(speed).to_have_value("80")
+        await page.get_by_role("button", name="Send this mix to the chat").click()
+        await expect(page.get_by_role("log")).to_have_text(re.compile("on its way to the chat"))
+        assert stage.mixes[0]["recipe"]["speed"] == 80
+    await page.close()

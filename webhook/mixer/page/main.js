@@ -81,6 +81,7 @@ function show(song) {
     showStatus();
   }
   opened.onchange = update;
+  opened.onspeedfailed = () => toast(text("speed_failed"));
   opened.onmissing = (name) => toast(text("stem_missing", { name }));
   followTransport(opened.transport, follow);
   if (song.stems.some(({ peaks }) => !peaks)) server.measures().then(addMeasures, () => {});

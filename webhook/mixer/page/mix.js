@@ -21,6 +21,8 @@ export class Mix {
   /** @type {GainNode} */ #dry;
   /** @type {GainNode} */ #wet;
   /** @type {AudioWorkletNode | undefined} */ #restorer;
+  /** @type {Promise<void> | undefined} */ #preparing;
+  #tries = 0;
 
   /** @param {BaseAudioContext} context */
   constructor(context) {
@@ -93,11 +95,16 @@ export class Mix {
     return this.context.audioWorklet !== undefined;
   }
 
-  /** Prepare `restorePitch`. */
+  /** Prepare `restorePitch`. Rejected if that fails; the next call tries it again. */
   async prepareRestorer() {
     if (this.#restorer || !this.canRestorePitch) return;
-    await this.context.audioWorklet.addModule(new URL("./pitch_worklet.js", import.meta.url));
-    this.#restorer ??= new AudioWorkletNode(this.context, "pitch", { outputChannelCount: [2], channelCount: 2, channelCountMode: "explicit" });
+    await (this.#preparing ??= this.#addRestorer().finally(() => (this.#preparing = undefined)));
+  }
+
+  async #addRestorer() {
+    // Each try has its own address, since a browser does not load one again that has failed.
+    await this.context.audioWorklet.addModule(new URL(`./pitch_worklet.js?${this.#tries++}`, import.meta.url));
+    this.#restorer = new AudioWorkletNode(this.context, "pitch", { outputChannelCount: [2], channelCount: 2, channelCountMode: "explicit" });
     this.gate.connect(this.#restorer).connect(this.#wet).connect(this.context.destination);
   }
 

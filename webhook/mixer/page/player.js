@@ -17,6 +17,8 @@ export class Player {
   speed = 100;
   /** Called when levels, marks or the speed change. */
   onchange = () => {};
+  /** Called when the speed could not be changed. */
+  onspeedfailed = () => {};
   /** Called for a stem that cannot be played. @type {(name: string) => void} */ onmissing = () => {};
 
   /**
@@ -93,11 +95,19 @@ export class Player {
     else this.mark(this.marks.start === undefined ? { start: position } : { end: position });
   }
 
-  /** @param {number} percent */
+  /** Set the speed; it stays as it was if the sound cannot be prepared for that. @param {number} percent */
   async setSpeed(percent) {
     this.speed = percent;
     this.onchange();
-    await this.mix.prepareRestorer();
+    try {
+      if (percent !== 100) await this.mix.prepareRestorer();
+    } catch {
+      const played = Math.round(this.transport.rate * 100);
+      if (this.speed === played) return;
+      this.speed = played;
+      this.onchange();
+      this.onspeedfailed();
+    }
     this.transport.setRate(this.speed / 100);
   }
 
