@@ -44,7 +44,7 @@ from webhook.mixer.sample_grid import SEGMENT_S
 from webhook.mixer.security_headers import SecurityHeaders
 from webhook.mixer.segment_maker import NotPlayable
 from webhook.mixer.segment_response import SegmentResponse
-from webhook.mixer.segments import Segments
+from webhook.mixer.segments import NoRoom, Segments
 from webhook.mixer.songs import (
     PlayableStem,
     check_recipe,
@@ -77,6 +77,7 @@ _ANSWERS: dict[type[Exception], tuple[int, str]] = {
     BodyIncomplete: (400, "incomplete"),
     ForgedRequest: (403, "forbidden"),
     NotPlayable: (404, "not_audio"),
+    NoRoom: (404, "no_room"),
     SourceTooBig: (404, "too_big"),
     SourceGone: (404, "gone"),
     BodyTooSlow: (408, "too_slow"),

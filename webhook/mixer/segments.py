@@ -40,11 +40,16 @@ _BUSY_AGAIN_S = 2
 _FAILED_AGAIN_S = 10
 # A stem that was used less than this time ago is not removed to make room.
 IN_USE_S = 60
-# How long a stem that is in use waits for room, and how often it looks.
-_ROOM_PATIENCE_S = 300
+# How long a stem that is in use waits for room, and how often it looks. After this time all room is taken by
+# stems that have been in use since, perhaps by those of the same song.
+_ROOM_PATIENCE_S = IN_USE_S + 30
 _ROOM_AGAIN_S = 1
 LIFETIME_S = 24 * 3600
 _SWEEP_EVERY_S = 600
+
+
+class NoRoom(StemdropError):
+    """The stems that are in use leave no room for a further one."""
 
 
 @dataclass
@@ -125,7 +130,7 @@ class Segments:
     async def get(self, sent: Sent, number: int, user_id: int) -> Path:
         """Return the file of a stem's segment. If the file is removed later, the caller calls `forget`.
 
-        Raises `NotPlayable`, `TryLater`, `SourceGone`, `SourceTooBig` and `SourceUnavailable`.
+        Raises `NotPlayable`, `NoRoom`, `TryLater`, `SourceGone`, `SourceTooBig` and `SourceUnavailable`.
         """
         stem = self._stem(sent, user_id)
         try:
@@ -203,13 +208,18 @@ class Segments:
             ) from error
 
     async def _wait_for_room(self, stem: _Stem) -> None:
-        """Wait until there is room for more segments of a stem. Raises `TryLater` if it takes too long."""
+        """Wait until there is room for more segments of a stem.
+
+        Raises `TryLater` for a stem that is no longer in use, and `NoRoom` if waiting does not help.
+        """
         began = self._clock()
         while not await self._has_room():
             now = self._clock()
-            if now - stem.used_at > IN_USE_S or now - began > _ROOM_PATIENCE_S:
+            is_in_use = now - stem.used_at <= IN_USE_S
+            if not is_in_use or now - began > _ROOM_PATIENCE_S:
                 log.warning("the mixer's segments cannot be written: their part of the disk is full")
-                raise TryLater(_FAILED_AGAIN_S, "there is no room for segments")
+                why = "there is no room for segments"
+                raise NoRoom(why) if is_in_use else TryLater(_FAILED_AGAIN_S, why)
             stem.trouble = TryLater(_BUSY_AGAIN_S, "there is no room for segments yet")
             stem.change()
             await asyncio.sleep(_ROOM_AGAIN_S)

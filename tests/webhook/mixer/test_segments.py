@@ -241,11 +241,32 @@ async def test_a_stem_for_which_there_is_no_room_goes_on_when_there_is_some(
     monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", 1000)
     assert (await mixer.segment(token, 1, 0)).status_code == 200
     await until(lambda: waits_for_room(mixer))
-    for _ in range(8):  # it is in use, but not for ever
+    for _ in range(3):  # it is in use, but not for ever
+        assert refusal(await mixer.segment(token, 1, 2)) == (503, "busy")
         mixer.product.clock.advance(40)
-        await mixer.segment(token, 1, 0)
     await until(lambda: not mixer.segments._making)
+    assert refusal(await mixer.segment(token, 1, 2)) == (404, "no_room")
     assert caplog.text.count("disk is full") == 1
+
+
+async def test_stems_that_do_not_fit_together_leave_room_for_the_others_of_their_song(
+    mixer: Mixer, job: Job, alice: User, stems: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_ROOM_AGAIN_S", 0.01)
+    await mixer.store(job, {"vocals": sound("flac", "flac", seconds=7), "instrumental": stems["vocals"]})
+    token = await mixer.token(job, alice)
+    assert (await mixer.segment(token, 0, 2)).status_code == 200
+    await until(lambda: not mixer.segments._making)
+    room = sum(path.stat().st_size for path in stored(mixer)) * 5 // 4
+    await mixer.segments._remove(next(iter(mixer.segments._stems)))
+    monkeypatch.setattr(segment_folder, "MOST_SEGMENT_BYTES", room)
+
+    statuses, until_s = {503}, mixer.product.clock() + 200
+    while 503 in statuses and mixer.product.clock() < until_s:
+        mixer.product.clock.advance(5)
+        answers = await asyncio.gather(*(mixer.segment(token, stem, 2) for stem in range(2)))
+        statuses = {answer.status_code for answer in answers}
+    assert statuses == {200, 404}
 
 
 async def test_a_full_disk_is_a_line_in_the_log(

@@ -51,7 +51,7 @@ export class Server {
   }
 
   /**
-   * Return a segment, or why this stem has none: `not_audio` or `too_big`. After the stem's end it is short and silent.
+   * Return a segment, or why this stem has none: `not_audio`, `too_big` or `no_room`. After the stem's end it is short and silent.
    * @param {number} stem
    * @param {number} segment
    * @param {AbortSignal} signal
@@ -60,7 +60,7 @@ export class Server {
     const response = await this.#withToken((token) => this.#ask(`segments/${token}/${stem}/${segment}.flac`, undefined, signal));
     if (response.ok) return response.arrayBuffer();
     const { error } = await response.json().catch(() => ({}));
-    if (["not_audio", "too_big"].includes(error)) return String(error);
+    if (["not_audio", "too_big", "no_room"].includes(error)) return String(error);
     throw new RefusedError("gone");
   }
 
