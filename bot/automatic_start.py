@@ -105,7 +105,9 @@ class AutomaticStart:
 
         Raises `TryLater` until then.
         """
-        late_s, message = self.clock() - job.shown_at - UNDO_S, self.actions.job_message
+        now, message = self.clock(), self.actions.job_message
+        self._began_at = min(self._began_at, now)  # the clock may have been set back
+        late_s = now - job.shown_at - UNDO_S
         if job.message_id and job.shown_at >= self._began_at and -UNDO_S <= late_s <= LATE_S:
             if late_s < 0:
                 raise TryLater(-late_s, "its user may undo it")

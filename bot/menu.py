@@ -105,7 +105,7 @@ class Menu:
                 return await self.orders.undo(job)
             case Action.OTHER_MODE if tap.mode:
                 return await self.orders.other_mode(job, tap.mode, tap.instrument, tapped, tap.credits)
-            case Action.INSTRUMENTS if job.state in FINAL and not tapped.before(job.moved_at):
+            case Action.INSTRUMENTS if job.state in FINAL and not self.orders.is_before(tapped, job.moved_at):
                 return Ordered((await self.orders.choose_again(job, tapped)).id)
             case Action.CANCEL:
                 return Ordered(job.id, None if await self.orders.cancel(job) else "tap.too_late")

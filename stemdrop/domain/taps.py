@@ -30,7 +30,3 @@ class Tapped:
 
     id: str = ""
     at: float = math.inf
-
-    def before(self, moment: float) -> bool:
-        """Whether it was received before `moment`."""
-        return self.at < moment

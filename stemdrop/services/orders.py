@@ -21,6 +21,7 @@ from stemdrop.errors import OverLimit
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.abilities import AbilitiesCache
+from stemdrop.storage.due_jobs import CLOCK_SKEW_S
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import CachedStems, StemCache
 from stemdrop.storage.users import Users
@@ -136,7 +137,7 @@ class Orders:
         price = abilities.price(job.mode, job.instrument) if job.mode else 0
         if not is_known and at_most is not None and price > at_most:
             return Ordered(job.id, DEARER_TEXT)
-        is_offered = job.can_ask_again(self.clock()) and not tapped.before(job.create_started_at)
+        is_offered = job.can_ask_again(self.clock()) and not self.is_before(tapped, job.create_started_at)
         if not (is_offered or is_known):
             return Ordered(job.id, "tap.too_late")
         limit = 0 if job.is_unlimited else await self.users.limit(job.account)
@@ -279,13 +280,19 @@ class Orders:
         number = 0
         while True:
             made = await self.store.get(await self.store.add(new, once=f"{once}:{number}"))
-            if made and (made.ordered_by == tapped.id != "" or _is_same_wish(tapped, over_at(made))):
+            if made and (made.ordered_by == tapped.id != "" or self._is_same_wish(tapped, over_at(made))):
                 return made
             number += 1
 
+    def _is_same_wish(self, tapped: Tapped, over_at: float) -> bool:
+        return over_at == math.inf or self.is_before(tapped, over_at)
 
-def _is_same_wish(tapped: Tapped, over_at: float) -> bool:
-    return over_at == math.inf or tapped.before(over_at)
+    def is_before(self, tapped: Tapped, moment: float) -> bool:
+        """Whether the tap was received before a moment that a job notes.
+
+        A moment in the future is of the time before a clock was set back, and so before the tap.
+        """
+        return tapped.at < moment <= self.clock() + CLOCK_SKEW_S
 
 
 def _ended_at(job: Job) -> float:

@@ -238,6 +238,13 @@ async def test_after_a_restart_the_seconds_count_anew(soon: Starts) -> None:
     assert await soon.runs(1)
 
 
+async def test_after_a_clock_was_set_back_the_seconds_count_anew_once(soon: Starts) -> None:
+    assert not await soon.runs(-3600)
+    assert not await soon.runs(UNDO_S - 1)
+    assert await soon.runs(1)
+    assert (await soon.job()).state is JobState.SUBMITTING
+
+
 async def test_an_undo_that_has_arrived_counts_before_it_is_handled(soon: Starts) -> None:
     data = soon.message().buttons[0]["callback_data"]
     soon.room.telegram.tap(soon.user.id, soon.message().message_id, data)

@@ -84,6 +84,25 @@ async def test_taps_for_a_job_that_has_ended_are_told_apart_by_their_id_and_time
     assert await tap("tap-4") != first
 
 
+@pytest.mark.parametrize("label", ["All stems", "One instrument"])
+async def test_a_clock_that_was_set_back_does_not_keep_buttons_from_ordering(
+    room: BotRoom, alice: User, menu: Message, label: str
+) -> None:
+    product = room.product
+    await delivered(room, alice, menu)
+    result = room.telegram.bot_messages(alice.id)[-1]
+    (data,) = [button["callback_data"] for button in result.buttons if label in button["text"]]
+    ids = {job.id for job in await product.jobs(alice.id)}
+    for _ in range(2):
+        room.telegram.tap(alice.id, result.message_id, data)
+        await room.handle(received_at=product.clock())
+        (made,) = [job for job in await product.jobs(alice.id) if job.id not in ids]
+        ids.add(made.id)
+        await product.orders.pick(made, Mode.SPLIT_STEM_ADVANCED, "Bass")
+        await product.fail(made.id, Failure("500", charged=True))
+        product.clock.advance(-3600)
+
+
 async def test_two_quick_taps_open_one_list_of_instruments(room: BotRoom, alice: User, menu: Message) -> None:
     product, orders = room.product, room.product.orders
     job = await delivered(room, alice, menu)
