@@ -56,7 +56,8 @@ class AccessDesk:
         admins = await self.users.admins() if request else set()
         if request is None or not admins:
             return False
-        asked = await self.requests.ask(request, str(update.update_id), self.clock())
+        once = str(update.update_id)
+        asked = await self.requests.ask(request, once, self.clock())
         if asked is Asked.SHOWN:
             log.info("stranger %d asks to be let in", request.id)
             shown = [self._show(context.bot, request.id, admin_id) for admin_id in admins]
@@ -64,7 +65,7 @@ class AccessDesk:
             if error := next((error for error in errors if error), None):
                 raise error
         elif asked is Asked.TOO_MANY:
-            await self.alerts.too_many_strangers(SHOWN_A_DAY)
+            await self.alerts.too_many_strangers(SHOWN_A_DAY, once)
         return asked is not Asked.REFUSED
 
     async def show_unseen(self, bot: Bot, admin_id: int) -> None:

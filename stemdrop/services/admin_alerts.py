@@ -66,9 +66,12 @@ class AdminAlerts:
         elif not for_s:
             await self._clear(provider, "alert_at.failing")
 
-    async def too_many_strangers(self, count: int) -> None:
-        """Tell the admins that more strangers asked to be let in today than they are shown."""
-        await self._alert("request.too_many", values=lambda _: {"count": count})
+    async def too_many_strangers(self, count: int, asked_by: str) -> None:
+        """Tell the admins that more strangers asked to be let in today than they are shown.
+
+        `asked_by` is the update of the first who is not shown: each day has another one.
+        """
+        await self._alert("request.too_many", values=lambda _: {"count": count}, of=asked_by)
 
     async def _clear(self, provider: str, *keys: str) -> None:
         """Let these alerts be sent at once when their reason returns."""
@@ -79,9 +82,14 @@ class AdminAlerts:
             log.info("the end of an alert could not be stored: %s", error)
 
     async def _alert(
-        self, key: str, provider: str = "", values: Callable[[Language], dict[str, object]] = lambda _: {}
+        self,
+        key: str,
+        provider: str = "",
+        values: Callable[[Language], dict[str, object]] = lambda _: {},
+        of: str = "",
     ) -> None:
         once, title = self._once(key, provider), self._titles.get(provider, "")
+        once = f"{once}:{of}" if of else once
         if title:
             key = f"alert_at.{key.rpartition('.')[2]}"
 

@@ -202,6 +202,16 @@ async def test_a_flood_of_strangers_does_not_flood_the_admins(private_room: BotR
     assert f"Waiting ({len(strangers) - 2})" in users.buttons[0]["text"]
 
 
+async def test_each_day_of_too_many_strangers_is_told_once(private_room: BotRoom, boss: User) -> None:
+    too_many = ENGLISH("request.too_many", count=SHOWN_A_DAY)
+    for days in (1, 2):
+        for number in range(SHOWN_A_DAY + 2):
+            await private_room.says(private_room.telegram.add_user(f"S{number}"), "/start")
+            await private_room.handle_again()
+        assert told(private_room, boss).count(too_many) == days
+        private_room.product.clock.advance(24 * 3600)
+
+
 async def test_an_admin_who_cannot_be_reached_is_asked_later(
     private_room: BotRoom, boss: User, second: User, alice: User
 ) -> None:
