@@ -74,6 +74,12 @@ end
 return 1
 """
 
+_EXPIRE_OWN = """
+-- KEYS: what was done   ARGV: run, seconds (0: at once)
+-- it may be that of a later run, if this one was slow, or gone, if `may_say_again` was called meanwhile
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
+"""
+
 _MIGRATE = """
 -- KEYS: allowed, the old chat's hash, the new one's   ARGV: old chat id, new chat id
 if redis.call('SREM', KEYS[1], ARGV[1]) == 1 then redis.call('SADD', KEYS[1], ARGV[2]) end
@@ -259,15 +265,16 @@ class Users:
         After an exception in the block it may be done again at once, and soon if the process died.
         """
         key, first_s = ONCE_IN_A_WHILE.format(what), min(every_s, _INTERRUPTED_S)
-        is_due = bool(await self._redis.set(key, "1", ex=first_s, nx=True))
+        run = secrets.token_hex(8)
+        is_due = bool(await self._redis.set(key, run, ex=first_s, nx=True))
         try:
             yield is_due
         except Exception:
             if is_due:
-                await self.may_say_again(what)
+                await run_script(self._redis, _EXPIRE_OWN, [key], [run, 0])
             raise
         if is_due and every_s > first_s:
-            await self._redis.expire(key, every_s)  # unless `may_say_again` was called meanwhile
+            await run_script(self._redis, _EXPIRE_OWN, [key], [run, every_s])
 
     async def may_say_again(self, what: str) -> None:
         """Allow the message `what` again at once, since what it said no longer holds."""

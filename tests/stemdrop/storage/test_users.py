@@ -220,6 +220,21 @@ async def test_a_message_that_could_not_be_sent_is_allowed_at_once(users: Users)
                 raise LookupError
 
 
+@pytest.mark.parametrize("is_failing", [True, False])
+async def test_a_slow_message_does_not_change_the_time_of_the_next_one(
+    users: Users, redis: Redis, is_failing: bool
+) -> None:
+    with suppress(LookupError):
+        async with users.once_in_a_while("alert", 3600):
+            await users.may_say_again("alert")  # as when its time is over
+            async with users.once_in_a_while("alert", 200) as is_due:
+                assert is_due
+            if is_failing:
+                raise LookupError
+    (key,) = await redis.keys("stemdrop:throttle:*")
+    assert 0 < await redis.ttl(key) <= 200
+
+
 async def test_a_repeated_tap_gets_the_first_numbers(users: Users, redis: Redis) -> None:
     assert await users.counted("tap-1", (3, 1)) == (3, 1)
     assert await users.counted("tap-1", (0, 0)) == (3, 1)
