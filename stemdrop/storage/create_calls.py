@@ -74,7 +74,17 @@ local function note_result(id, task, provider, is_success, is_refunded, now)
   note_call(call, outcome, now, 'task', task)
 end
 
--- notes what came of a deleted job's call, whose record outlives the job, and gives back what came back
+-- whether none of these calls can have been charged
+local function are_free(calls)
+  for call in string.gmatch(calls, '[^,]+') do
+    local outcome = record(CALL:format(call)).outcome
+    if outcome ~= 'refused' and outcome ~= 'refunded' then return false end
+  end
+  return true
+end
+
+-- notes what came of a deleted job's call, whose record outlives the job, and gives back what came back; of
+-- calls without an answer only one was held, for whichever is charged
 local function note_deleted_result(id, task, provider, is_success, is_refunded, now)
   local unanswered = not call_of(task).job and open_call(id, provider)
   if unanswered then set_call_of(task, unanswered) end
@@ -82,9 +92,12 @@ local function note_deleted_result(id, task, provider, is_success, is_refunded, 
   if call.job ~= id or (provider ~= '' and provider ~= call.provider) then return end
   local before = call.outcome
   note_result(id, task, provider, is_success, is_refunded, now)
-  local spent = redis.call('GET', SPENT_OF:format(id))
-  if spent and call.outcome == 'refunded' and before ~= 'refunded' then
+  local spent, calls = redis.call('GET', SPENT_OF:format(id)), redis.call('GET', CALLS_OF:format(id))
+  if not spent or call.outcome ~= 'refunded' or before == 'refunded' then return end
+  if not calls then
     give_back_price(spent, id, call.price)
+  elseif are_free(calls) then
+    redis.call('HDEL', spent, id)
   end
 end
 

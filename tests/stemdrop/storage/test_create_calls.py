@@ -241,6 +241,25 @@ async def test_the_ledger_and_the_account_learn_what_came_of_a_deleted_jobs_call
         assert (await story.outcomes(), await story.spent()) == ({"a": outcome}, paid)
 
 
+@pytest.mark.parametrize("second", ["asked", "accepted"])
+@pytest.mark.parametrize(("result", "paid"), [(STEMS, 50), (REFUNDED, 0)])
+async def test_of_two_calls_of_a_deleted_job_both_must_cost_nothing(
+    story: Story, second: str, result: Result, paid: int
+) -> None:
+    """Only one of them is held, for it is not known whether the other was accepted."""
+    await story.begin(50)
+    await story.lose(await story.ask("a", 50))
+    await story.ask_again(50)
+    call = await story.ask("b", 50)
+    if second == "accepted":
+        await story.store.accept(story.id, "b:1", call)
+    await story.store.forget(story.id)
+    await story.receive("a", REFUNDED)
+    assert (await story.outcomes(), await story.spent()) == ({"a": "refunded", "b": second}, 50)
+    await story.receive("b", result)
+    assert await story.spent() == paid
+
+
 @pytest.mark.parametrize("began", [False, True])
 async def test_a_cancelled_replacement_costs_what_its_call_may_cost(story: Story, *, began: bool) -> None:
     await story.begin(50)
