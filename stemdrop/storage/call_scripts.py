@@ -19,7 +19,7 @@ elseif get(ARGV[1], 'create_started_at') ~= '0' then
 end
 -- the call may cost more than the one for which the credits are held
 local limit = tonumber(get(ARGV[1], 'day_limit') or '0')
-if exceeds(ARGV[1], tonumber(ARGV[5]) or 0, limit) then return -1 end
+if exceeds(ARGV[1], tonumber(ARGV[5]) or 0, limit, get(ARGV[1], 'account_day')) then return -1 end
 if is_asking_again then
   set(ARGV[1], 'is_asking_again', 'false', 'further_calls', further_calls(ARGV[1]) + 1)
 end
@@ -43,7 +43,8 @@ return 1
 
 EXCEEDS = """
 -- KEYS: job   ARGV: id, price of its next call
-return exceeds(ARGV[1], tonumber(ARGV[2]), tonumber(get(ARGV[1], 'day_limit') or '0')) and 1 or 0
+local it = job(ARGV[1])
+return exceeds(ARGV[1], tonumber(ARGV[2]), tonumber(it.day_limit or '0'), it.account_day) and 1 or 0
 """
 
 LOSE_ANSWER = """
@@ -63,12 +64,10 @@ local it = job(ARGV[1])
 if it.asked_again_by == ARGV[3] then return 1 end  -- the same tap, handled again
 local is_lost = (it.answer_lost_at or '0') ~= '0' and (it.source_fetched_at or '0') == '0'
 if it.state ~= 'submitting' or it.create_started_at ~= ARGV[4] or not is_lost then return 0 end
-local limit, day = tonumber(ARGV[7]), it.account_day or ''
-count_on(ARGV[1], ARGV[8])  -- the call is made today
-if exceeds(ARGV[1], tonumber(ARGV[6]) or 0, limit) then
-  count_on(ARGV[1], day)
-  return -1
-end
+local limit = tonumber(ARGV[7])
+-- the call is made today, of whose credits none is held after midnight
+if exceeds(ARGV[1], tonumber(ARGV[6]) or tonumber(it.price or '0'), limit, ARGV[8]) then return -1 end
+count_on(ARGV[1], ARGV[8])
 set(ARGV[1], 'day_limit', limit, 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0',
   ARGV[5], '0', 'agreed_price', ARGV[6])
 redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])

@@ -105,10 +105,12 @@ local function has_charge(id)
   return charge == 'held' or charge == 'settled'
 end
 
--- whether a call at this price, in place of the one that is held, would exceed the day's limit (0: none)
-local function exceeds(id, price, limit)
-  local held = has_charge(id) and tonumber(get(id, 'price') or '0') or 0
-  return limit > 0 and price > held and sum_of(spent_key(id)) + price - held > limit
+-- whether a call at this price would exceed the limit of a day (0: none); on the job's own day, it takes the
+-- place of the call whose price is held
+local function exceeds(id, price, limit, day)
+  local is_held = has_charge(id) and day == get(id, 'account_day')
+  local held = is_held and tonumber(get(id, 'price') or '0') or 0
+  return limit > 0 and price > held and sum_of(SPENT:format(get(id, 'account'), day)) + price - held > limit
 end
 
 -- counts the job's credits on this day, and on no other

@@ -121,9 +121,19 @@ async def test_asking_again_does_not_exceed_the_days_credits(product: Product, j
     assert (await product.orders.ask_again(asked, tapped, at_most=60)).note == "ordered"
 
 
-@pytest.mark.parametrize(("yesterday", "today", "is_within"), [(50, 0, True), (50, 40, True), (0, 41, False)])
+@pytest.mark.parametrize(
+    ("yesterday", "today", "price", "is_within"),
+    [(50, 0, 60, True), (50, 40, 60, True), (0, 41, 60, False), (50, 50, 50, True), (0, 51, 50, False)],
+)
 async def test_asking_again_after_midnight_spends_the_credits_of_the_new_day(
-    product: Product, provider: Provider, sent: Message, yesterday: int, today: int, *, is_within: bool
+    product: Product,
+    provider: Provider,
+    sent: Message,
+    yesterday: int,
+    today: int,
+    price: int,
+    *,
+    is_within: bool,
 ) -> None:
     product.clock.advance(DAY_S - product.clock() % DAY_S - 60)
     job = await product.at(JobState.CHOOSING, sent)
@@ -135,15 +145,15 @@ async def test_asking_again_after_midnight_spends_the_credits_of_the_new_day(
     await product.store.pick(job, Mode.SPLIT_STEM, "", 100)
     await product.submission().run(job.id)
     await wait_two_minutes(product)
-    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(60)}))
+    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(price)}))
     tapped = Tapped("tap-1", product.clock())
-    ordered = await product.orders.ask_again(await product.job(job.id), tapped, at_most=60)
+    ordered = await product.orders.ask_again(await product.job(job.id), tapped, at_most=price)
     assert (ordered.over is None) is is_within
-    assert ordered.over is None or (ordered.over.spent, ordered.over.price) == (today, 60)
+    assert ordered.over is None or (ordered.over.spent, ordered.over.price) == (today, price)
     await product.submission().run(job.id)
     assert len(provider.creates) == 1 + is_within
     held = [await product.redis.hget(day, job.id) for day in (first_day, second_day)]
-    assert held == ([None, "60"] if is_within else ["50", None])
+    assert held == ([None, str(price)] if is_within else ["50", None])
     # if both calls fail without a charge, nothing stays spent
     assert await receive(product, job, 1, REFUNDED) is (Receipt.REPEATED if is_within else Receipt.STORED)
     if is_within:
