@@ -96,12 +96,12 @@ class CallSender:
         runs = await self.store.runs(job.id, Run.SUBMIT)
         return call if call and call.source and runs < MAX_REPEATS else None
 
-    async def send(self, job: Job, call: CreateCall, run: int, *, is_last: bool = True) -> Answered:
+    async def send(self, job: Job, call: CreateCall, run: int) -> Answered:
         """Make a call that is stored. Raises `Refused`, `Unreachable`, or `TryLater` to repeat the call."""
         try:
             task_id = await self._create(job, call)
         except (Unreachable, Refused) as error:
-            await self._not_accepted(job, call, error, is_last=is_last)
+            await self._not_accepted(job, call, error)
             raise
         except (AnswerLost, BadContract) as error:
             await self.count_failure(call.provider, error)
@@ -163,14 +163,10 @@ class CallSender:
             log.error("job %s: its callback and the create answer name different tasks", job.id)
         return Answered.STORED if receipt is Receipt.STORED else Answered.KNOWN
 
-    async def _not_accepted(
-        self, job: Job, call: CreateCall, error: Unreachable | Refused, *, is_last: bool
-    ) -> None:
+    async def _not_accepted(self, job: Job, call: CreateCall, error: Unreachable | Refused) -> None:
         code = str(error.code) if isinstance(error, Refused) else "unreachable"
         # a provider that is overloaded or unreachable may take the job later
-        is_final = isinstance(error, Refused) and (
-            error.code != TOO_BUSY or not (is_last or error.is_soon_over)
-        )
+        is_final = isinstance(error, Refused) and error.code != TOO_BUSY
         told, avoid = more_helpful(job.refusal, code), call.provider if is_final else ""
         # a refusal that is not stored would be taken for a lost answer
         await retry_until_stored(

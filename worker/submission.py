@@ -132,7 +132,7 @@ class Submission:
             try:
                 call = await self._prepare(job, candidate)
                 if await self.store.begin_create(job.id, call):
-                    await self._answered(job, call, await self.sender.send(job, call, run, is_last=is_last))
+                    await self._answered(job, call, await self.sender.send(job, call, run))
                 return
             except (Unreachable, Refused, OverLimit) as error:
                 is_awaited = isinstance(error, Refused) and error.is_soon_over and run < MAX_SUBMISSION_RUNS

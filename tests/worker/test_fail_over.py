@@ -380,7 +380,7 @@ async def test_a_busy_provider_is_waited_for_as_long_as_it_says(
 
 
 @pytest.mark.parametrize("refusal", [402, 422])
-@pytest.mark.parametrize("is_busy", [True, False])
+@pytest.mark.parametrize("trouble", [busy(None), busy("600"), None], ids=["busy", "long busy", "unreachable"])
 @pytest.mark.parametrize("is_back", [True, False])
 async def test_a_refusal_of_the_last_provider_does_not_hide_that_the_first_one_may_be_back_soon(
     product: Product,
@@ -389,15 +389,15 @@ async def test_a_refusal_of_the_last_provider_does_not_hide_that_the_first_one_m
     job: Job,
     monkeypatch: pytest.MonkeyPatch,
     refusal: int,
+    trouble: Any,
     *,
-    is_busy: bool,
     is_back: bool,
 ) -> None:
     client: Any = product.providers[FIRST]
     second.refusal = (refusal, "no")
     with monkeypatch.context() as meanwhile:
-        if is_busy:
-            meanwhile.setattr(provider, "odd_create", busy(None))
+        if trouble:
+            meanwhile.setattr(provider, "odd_create", trouble)
         else:
             meanwhile.setattr(client, "_api_url", "http://127.0.0.1:9")
         for _ in range(MAX_SUBMISSION_RUNS - 1):
@@ -409,7 +409,8 @@ async def test_a_refusal_of_the_last_provider_does_not_hide_that_the_first_one_m
         await product.submission().run(job.id)
     now = await product.job(job.id)
     assert (now.state is JobState.SEPARATING, len(provider.creates)) == (is_back, is_back)
-    told = "422" if refusal == 422 else "429" if is_busy else "unreachable"
+    assert len(second.requests) == 1  # its answer is final
+    told = "422" if refusal == 422 else "429" if trouble else "unreachable"
     assert now.failure == (None if is_back else Failure(told, charged=False))
     assert await spent(product, job) == (50 if is_back else 0)
 
