@@ -120,6 +120,8 @@ class Measuring:
                 file.path.unlink()
 
     def _keep(self, meter: SongMeter) -> None:
+        if meter.is_broken:
+            return
         self._unfinished[meter.job_id] = meter
         if len(self._unfinished) > _MAX_UNFINISHED:
             del self._unfinished[next(iter(self._unfinished))]

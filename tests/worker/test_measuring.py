@@ -128,6 +128,24 @@ async def test_a_stem_that_is_away_costs_no_second_download_of_the_others(
     assert len(files_asked) == 1
 
 
+async def test_a_song_is_measured_whole_after_an_unexpected_error(
+    product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    await product.store.tick(job.id, {"instrumental": Sent(1, "lost", "lost")})
+    song = files.files["instrumental.mp3"]
+    files.put("instrumental.mp3", status=503)
+    measuring = product.measuring()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr("worker.audio.sound.measure_sound", fail)
+        await measuring.run(job.id)
+    files.files["instrumental.mp3"] = song
+    await measuring.run(job.id)
+    assert is_exact((await product.job(job.id)).facts)
+
+
 async def test_few_unfinished_songs_are_remembered(
     product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -229,3 +247,25 @@ async def test_a_remix_goes_on_at_last_without_clicks_if_a_stem_stays_away(
     titles = [it.media["title"] for it in product.telegram.bot_messages(job.chat_id) if it.media]
     assert titles[-1] == "Morning Line (without vocals)"
     assert await product.song_measures.get(job) is None  # the stem may come back
+
+
+@pytest.mark.parametrize("is_archive", [False, True])
+async def test_a_remix_without_clicks_is_not_sent_where_they_are_possible(
+    product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch, *, is_archive: bool
+) -> None:
+    monkeypatch.setattr("worker.renders.RUNS_THAT_WAIT", 0)
+    await product.store.tick(job.id, {"vocals": Sent(1, "lost", "lost")})
+    song = files.files["vocals.mp3"]
+    files.put("vocals.mp3", status=503)
+    recipes = [Recipe(has_count_in=True, speed=speed).with_gain("vocals", OFF_DB) for speed in (100, 90)]
+    for tap in ("away", "back"):
+        now = await product.job(job.id)
+        remix = await product.remixing.order(
+            now, job.user_id, recipes, by=tap, language="en", is_archive=is_archive
+        )
+        assert remix
+        await product.renders().run(remix.id)
+        files.files["vocals.mp3"] = song
+    sent = [it.media["file_id"] for it in product.telegram.bot_messages(job.chat_id) if it.media][-4:]
+    without, with_clicks = (sent[-2:-1], sent[-1:]) if is_archive else (sent[:2], sent[2:])
+    assert not set(without) & set(with_clicks)

@@ -39,7 +39,7 @@ class SongMeter:
     silent: set[str] = field(default_factory=set)  # keys of stems that need not be measured
     _sounds: dict[str, "Sound"] = field(default_factory=dict)
     _length_s: float = 0.0  # of the first stem: the sample is taken at the same places of all stems
-    _is_broken: bool = False
+    is_broken: bool = False  # an unexpected error was logged
 
     async def measure(self, stem: Stem, path: Path, audio_format: AudioFormat, duration_s: float) -> None:
         """Measure a stem's file, unless it is longer than `MAX_MEASURED_S`."""
@@ -82,7 +82,7 @@ class SongMeter:
     @property
     def is_complete(self) -> bool:
         """Whether each stem was measured, or need not be."""
-        return not self._is_broken and self.silent.union(self._sounds).issuperset(it.key for it in self.stems)
+        return not self.is_broken and self.silent.union(self._sounds).issuperset(it.key for it in self.stems)
 
     async def facts(self) -> SongFacts | None:
         """Return what the stems measured so far tell for certain; `None` if neither tempo nor key is."""
@@ -98,7 +98,7 @@ class SongMeter:
 
         # a copy, since other stems may be added meanwhile
         longest_s = max([sound.duration_s for sound in list(self._sounds.values())], default=0)
-        if self._is_broken or longest_s < MIN_S:
+        if self.is_broken or longest_s < MIN_S:
             return None
         drums = [stem for stem in self.stems if is_drums(stem)]
         pitched = [stem for stem in self.stems if is_pitched(stem)]
@@ -141,6 +141,6 @@ class SongMeter:
         return float(round(_OFFSET_DB + 10 * np.log10(loud.mean()), 1))
 
     def _give_up(self) -> None:
-        if not self._is_broken:
-            self._is_broken = True
+        if not self.is_broken:
+            self.is_broken = True
             log.exception("job %s: its song cannot be measured", self.job_id)
