@@ -13,7 +13,14 @@ from telegram.error import TelegramError
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import WORTH_TELLING_S
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
-from stemdrop.domain.failures import DEARER, OVER_LIMIT, TOO_BUSY, more_helpful
+from stemdrop.domain.failures import (
+    DEARER,
+    OVER_LIMIT,
+    PASSING_CODES,
+    TOO_BUSY,
+    UNREACHABLE,
+    more_helpful,
+)
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Credits, Run
 from stemdrop.errors import (
@@ -28,7 +35,7 @@ from stemdrop.errors import (
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.storage.abilities import AbilitiesCache, Candidate
 from stemdrop.storage.connection import retry_until_stored
-from stemdrop.storage.create_calls import CreateCall
+from stemdrop.storage.create_calls import CallOutcome, CreateCall
 from stemdrop.storage.job_store import JobStore
 from worker.call_sender import Answered, CallSender
 
@@ -89,13 +96,13 @@ class Submission:
             if affordable:
                 await self._ask_in_turn(job, affordable, run)
             else:
-                told = Failure(job.refusal or "unreachable", charged=False)
+                told = Failure(job.refusal or UNREACHABLE, charged=False)
                 failure = _why_not_affordable(job, candidates) or told
                 await self._fail(job, failure, "no provider takes it at this price")
         except OverLimit as error:
             await self._fail(job, OVER_LIMIT, error)
         except Unreachable as error:
-            await self._again_or_refuse(job, run, "unreachable", error)
+            await self._again_or_refuse(job, run, UNREACHABLE, error)
         except Refused as error:
             if error.code == TOO_BUSY:
                 await self._again_or_refuse(job, run, str(error.code), error)
@@ -109,8 +116,13 @@ class Submission:
             await self._fail(job, Failure("source_gone", charged=False), error)
 
     async def _candidates(self, job: Job) -> list[Candidate]:
-        """Return the providers to ask: those not asked for the song yet, or else all that can split it."""
-        for avoid in (job.asked_before, job.tried_providers, ()):
+        """Return the providers to ask: those not asked yet, or else all that may still take it."""
+        calls = await self.sender.calls.of_job(job.id)
+        refused = [it for it in calls if it.outcome is CallOutcome.REFUSED]
+        # the last call's provider was busy, or has refused and was noted as tried
+        is_refused = bool(refused and refused[-1] is calls[-1] and calls[-1].provider == job.provider)
+        final = [it.provider for it in refused if it.code not in PASSING_CODES]
+        for avoid in (job.tried_providers if is_refused else job.asked_before, job.tried_providers, final):
             if found := await self._others(job, avoid):
                 return found
         return []
@@ -136,7 +148,7 @@ class Submission:
                 return
             except (Unreachable, Refused, OverLimit) as error:
                 is_awaited = isinstance(error, Refused) and error.is_soon_over and run < MAX_SUBMISSION_RUNS
-                if is_last and passing and run < MAX_SUBMISSION_RUNS:
+                if is_last and passing and not is_awaited and run < MAX_SUBMISSION_RUNS:
                     raise passing from error  # an earlier provider may take the song soon
                 if is_last or is_awaited:
                     raise

@@ -415,6 +415,57 @@ async def test_a_refusal_of_the_last_provider_does_not_hide_that_the_first_one_m
     assert await spent(product, job) == (50 if is_back else 0)
 
 
+async def test_the_pause_that_the_last_provider_asks_for_is_kept(
+    product: Product, provider: Provider, second: Provider, job: Job
+) -> None:
+    provider.odd_create, second.odd_create = busy(None), busy("30")
+    with pytest.raises(TryLater) as asked:
+        await product.submission().run(job.id)
+    assert asked.value.after_s == 30
+    second.odd_create = None
+    assert await run_out(product, job) == []
+    assert (await product.job(job.id)).provider == SECOND
+
+
+async def test_a_provider_that_refuses_is_asked_once_after_try_again(
+    product: Product, provider: Provider, second: Provider, job: Job
+) -> None:
+    """Both were asked before, so that neither can be left out for that."""
+    provider.odd_create, second.refusal = busy(None), (422, "no")
+    for times in (1, 2):
+        assert await run_out(product, job) == [2.0, 4.0]
+        assert len(second.requests) == times
+        failed = await product.job(job.id)
+        assert failed.failure == Failure("422", charged=False)
+        job = await product.job((await product.orders.retry(failed, at_most=50)).job_id)
+
+
+async def test_after_a_fail_over_a_busy_provider_is_waited_for(
+    redis_url: str, telegram: Telegram, provider: Provider, second: Provider, alice: User, song: Any
+) -> None:
+    """The third one cannot be reached, which took the next run for itself."""
+    for one in (provider, second):
+        one.fetches_source = one.answers_by_itself = False
+    third = {"FAL_API_KEY": f"id:{'x' * 40}", "FAL_API_URL": "http://127.0.0.1:9"}
+    names: Any = {"PROVIDERS": f"{FIRST},{SECOND},fal", "SELFHOSTED_API_URL": second.url, **third}
+    async with (
+        run_telegram(telegram) as url,
+        open_product(redis_url, telegram, url, api_url=provider.url, **names) as product,
+    ):
+        await costs(product, 50, 30)
+        await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(30)}), "fal")
+        job = await picked(product, await telegram.send_file(alice.id, song))
+        await run_out(product, job)
+        await product.store.receive(job.id, job.chat_id, "task-0001", REFUNDED, FIRST)
+        await product.delivery().run(job.id)
+        second.odd_create = busy("30")
+        with pytest.raises(TryLater):
+            await product.submission().run(job.id)
+        second.odd_create = None
+        assert await run_out(product, job) == []
+        assert await outcomes(product) == [(FIRST, "refunded"), (SECOND, "refused"), (SECOND, "accepted")]
+
+
 async def test_a_provider_is_left_out_only_where_another_one_can_do_the_same(
     product: Product, job: Job
 ) -> None:
