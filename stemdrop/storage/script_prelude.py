@@ -113,17 +113,6 @@ local function exceeds(id, price, limit, day)
   return limit > 0 and price > held and sum_of(SPENT:format(get(id, 'account'), day)) + price - held > limit
 end
 
--- counts the job's credits on this day, and on no other
-local function count_on(id, day)
-  local before = has_charge(id) and spent_key(id)
-  local credits = before and redis.call('HGET', before, id)
-  set(id, 'account_day', day)
-  if not credits then return end
-  redis.call('HDEL', before, id)
-  redis.call('HSET', spent_key(id), id, credits)
-  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
-end
-
 local function take(id, charge)
   local price, before = tonumber(get(id, 'price') or '0'), get(id, 'charge')
   if price == 0 or before == charge then return end
@@ -138,6 +127,17 @@ end
 local function give_back_price(spent, id, price)
   local left = redis.call('HINCRBY', spent, id, -tonumber(price or '0'))
   if left <= 0 then redis.call('HDEL', spent, id) end
+end
+
+-- counts the credits that the job holds on this day; what other calls have cost stays where it is
+local function count_on(id, day)
+  local before, held = spent_key(id), has_charge(id) and tonumber(get(id, 'price') or '0') or 0
+  if day == get(id, 'account_day') then return end
+  set(id, 'account_day', day)
+  if held == 0 then return end
+  give_back_price(before, id, held)
+  redis.call('HINCRBY', spent_key(id), id, held)
+  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
 end
 
 local function give_back(id)

@@ -163,6 +163,24 @@ async def test_asking_again_after_midnight_spends_the_credits_of_the_new_day(
     assert await product.redis.hvals(second_day) == [str(today)]
 
 
+async def test_what_a_call_has_cost_stays_on_its_day(
+    product: Product, provider: Provider, sent: Message
+) -> None:
+    product.clock.advance(DAY_S - product.clock() % DAY_S - 600)
+    job = await product.at(JobState.CHOOSING, sent)
+    days = [SPENT.format(job.account, day_of(product.clock() + late_s)) for late_s in (0, DAY_S)]
+    await product.store.pick(job, Mode.SPLIT_STEM, "", 100)
+    await product.submission().run(job.id)
+    await wait_two_minutes(product)
+    await ask_again(product, job)
+    await product.submission().run(job.id)
+    await receive(product, job, 2, Result(500))
+    assert await product.redis.hget(days[0], job.id) == "100"
+    product.clock.advance(600)
+    assert (await ask_again(product, job, "tap-2")).note == "ordered"
+    assert [await product.redis.hget(day, job.id) for day in days] == ["50", "50"]
+
+
 async def test_a_fetch_proves_that_the_order_was_accepted(
     product: Product, provider: Provider, job: Job
 ) -> None:
