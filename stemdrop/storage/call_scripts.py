@@ -80,7 +80,7 @@ NOT_ACCEPTED = """
 if ARGV[3] ~= '' then note_call(ARGV[3], 'refused', ARGV[2], 'code', ARGV[4]) end
 local state = get(ARGV[1], 'state')
 if not state then  -- the job was deleted meanwhile, which kept its credits held
-  redis.call('HDEL', KEYS[2], ARGV[1])
+  if redis.call('EXISTS', CALLS_OF:format(ARGV[1])) == 0 then redis.call('HDEL', KEYS[2], ARGV[1]) end
   release(ARGV[1], ARGV[2])
   return
 end

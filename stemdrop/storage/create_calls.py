@@ -18,17 +18,40 @@ _PORTION = 500
 CREATE_CALLS_LUA = """
 local ranks = {asked = 0, lost = 1, refused = 2, accepted = 2, failed = 3, refunded = 3, succeeded = 3}
 
+-- the credits that are held or settled for these calls: of those without an answer one is held, unless
+-- another call was accepted
+local function credits_of(calls)
+  local charged, accepted, open = 0, nil, 0
+  for call in string.gmatch(calls, '[^,]+') do
+    local known = record(CALL:format(call))
+    local price = tonumber(known.price or '0')
+    if known.outcome == 'failed' then charged = charged + price
+    elseif known.outcome == 'accepted' or known.outcome == 'succeeded' then accepted = (accepted or 0) + price
+    elseif known.outcome == 'asked' or known.outcome == 'lost' then open = price
+    end
+  end
+  return charged + (accepted or open)
+end
+
 -- notes what came of a call; an acceptance that is stored after the result is no news
 local function note_call(call, outcome, now, ...)
   local known = record(CALL:format(call))
   local provider, before = known.provider, known.outcome
   if not provider then return end
+  local calls = not get(known.job or '', 'state') and redis.call('GET', CALLS_OF:format(known.job))
+  local credits = calls and credits_of(calls)
   if (ranks[before] or 0) > ranks[outcome] then outcome = before end
   if before ~= outcome then tally('create_calls|' .. provider .. '|' .. outcome, 1, now) end
   write(CALL:format(call), 'outcome', outcome, 'at', now, ...)
   -- only a call that may be sent again needs the link to the song
   local was_awaited = before == 'asked' or before == 'lost'
   if was_awaited and outcome ~= 'lost' then redis.call('DEL', CALL_SOURCE:format(call)) end
+  if not calls then return end
+  -- its job was deleted
+  local spent, back = redis.call('GET', SPENT_OF:format(known.job)), credits - credits_of(calls)
+  if spent and back ~= 0 and redis.call('HEXISTS', spent, known.job) == 1 then
+    give_back_price(spent, known.job, back)
+  end
 end
 
 -- the last call of the job, at this provider if one is named, whose answer is still to come
@@ -74,31 +97,13 @@ local function note_result(id, task, provider, is_success, is_refunded, now)
   note_call(call, outcome, now, 'task', task)
 end
 
--- whether none of these calls can have been charged
-local function are_free(calls)
-  for call in string.gmatch(calls, '[^,]+') do
-    local outcome = record(CALL:format(call)).outcome
-    if outcome ~= 'refused' and outcome ~= 'refunded' then return false end
-  end
-  return true
-end
-
--- notes what came of a deleted job's call, whose record outlives the job, and gives back what came back; of
--- calls without an answer only one was held, for whichever is charged
+-- notes what came of a deleted job's call, whose record outlives the job
 local function note_deleted_result(id, task, provider, is_success, is_refunded, now)
   local unanswered = not call_of(task).job and open_call(id, provider)
   if unanswered then set_call_of(task, unanswered) end
   local call = call_of(task)
   if call.job ~= id or (provider ~= '' and provider ~= call.provider) then return end
-  local before = call.outcome
   note_result(id, task, provider, is_success, is_refunded, now)
-  local spent, calls = redis.call('GET', SPENT_OF:format(id)), redis.call('GET', CALLS_OF:format(id))
-  if not spent or call.outcome ~= 'refunded' or before == 'refunded' then return end
-  if not calls then
-    give_back_price(spent, id, call.price)
-  elseif are_free(calls) then
-    redis.call('HDEL', spent, id)
-  end
 end
 
 -- whether this provider was asked for the job; of older jobs it is not known
@@ -142,6 +147,16 @@ end
 -- and that of the other call is held
 local function was_replaced(id, task)
   return get(id, 'replaced:' .. task) ~= nil
+end
+
+-- the ids of the job's calls whose prices are counted or may be
+local function counted_calls(id)
+  local counted = ''
+  for call in string.gmatch(get(id, 'calls') or '', '[^,]+') do
+    local task = record(CALL:format(call)).task
+    if not task or not was_replaced(id, task) then counted = counted .. ',' .. call end
+  end
+  return counted
 end
 
 -- the job waits for the answer to this call now

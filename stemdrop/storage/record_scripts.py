@@ -116,8 +116,10 @@ local is_awaited = get(ARGV[1], 'has_stems') ~= '1'
 if is_awaited and has_charge(ARGV[1]) then  -- its credits may still come back
   redis.call('SET', SPENT_OF:format(ARGV[1]), spent_key(ARGV[1]), 'EX', SPENT_LIFETIME_S)
 end
-if open_call(ARGV[1], '') then  -- the ledger is still to say what came of it
-  redis.call('SET', CALLS_OF:format(ARGV[1]), get(ARGV[1], 'calls'), 'EX', SPENT_LIFETIME_S)
+local calls = counted_calls(ARGV[1])
+-- the ledger is still to say what came of them
+if calls ~= '' and (is_awaited or open_call(ARGV[1], '')) then
+  redis.call('SET', CALLS_OF:format(ARGV[1]), calls, 'EX', SPENT_LIFETIME_S)
 end
 local has_call = get(ARGV[1], 'create_started_at') ~= '0' and is_awaited and get(ARGV[1], 'state') ~= 'failed'
 if has_call and has(ARGV[1], 'split_id') then

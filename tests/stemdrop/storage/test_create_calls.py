@@ -260,6 +260,49 @@ async def test_of_two_calls_of_a_deleted_job_both_must_cost_nothing(
     assert await story.spent() == paid
 
 
+@pytest.mark.parametrize(
+    ("results", "paid"),
+    [
+        (["b refused"], 50),
+        (["b refused", "a succeeded"], 50),
+        (["b refused", "a refunded"], 0),
+        (["b refunded", "a succeeded"], 50),
+        (["b failed", "a refunded"], 30),
+        (["b failed", "a failed"], 80),
+        (["a succeeded", "b refunded"], 50),
+    ],
+)
+async def test_a_deleted_job_pays_for_the_calls_that_are_charged(
+    story: Story, results: list[str], paid: int
+) -> None:
+    await story.begin(50)
+    await story.lose(await story.ask("a", 50))
+    await story.ask_again(50)
+    call = await story.ask("b", 30)
+    if results[0] != "b refused":
+        await story.store.accept(story.id, "b:1", call)
+    job = await story.job()
+    await story.store.forget(story.id)
+    kinds = {"refunded": REFUNDED, "failed": Result(500), "succeeded": STEMS}
+    for provider, outcome in map(str.split, results):
+        if outcome == "refused":
+            await story.store.not_accepted(job, call, code="402", avoid="", told="402")
+        else:
+            await story.receive(provider, kinds[outcome])
+    assert await story.spent() == paid
+
+
+async def test_a_replaced_call_of_a_deleted_job_costs_nothing(story: Story) -> None:
+    await story.begin(50)
+    await story.store.accept(story.id, "own:1", await story.ask("own", 10))
+    await story.receive("own", Result(500))
+    await story.replace()
+    await story.lose(await story.ask("b", 50))
+    await story.store.forget(story.id)
+    await story.receive("b", REFUNDED)
+    assert await story.spent() == 0
+
+
 @pytest.mark.parametrize("began", [False, True])
 async def test_a_cancelled_replacement_costs_what_its_call_may_cost(story: Story, *, began: bool) -> None:
     await story.begin(50)
