@@ -290,9 +290,10 @@ class Orders:
     def is_before(self, tapped: Tapped, moment: float) -> bool:
         """Whether the tap was received before a moment that a job notes.
 
-        A moment in the future is of the time before a clock was set back, and so before the tap.
+        A time in the future is of the time before a clock was set back, and so before any other.
         """
-        return tapped.at < moment <= self.clock() + CLOCK_SKEW_S
+        latest = self.clock() + CLOCK_SKEW_S
+        return tapped.at < moment and (moment <= latest or tapped.at > latest)
 
 
 def _ended_at(job: Job) -> float:

@@ -103,6 +103,21 @@ async def test_a_clock_that_was_set_back_does_not_keep_buttons_from_ordering(
         product.clock.advance(-3600)
 
 
+async def test_a_doubled_tap_is_one_order_also_if_the_clock_is_set_back_after_it(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    product = room.product
+    await delivered(room, alice, menu)
+    (job,) = await product.jobs(alice.id)
+    tapped_at = product.clock()
+    ordered = await product.orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1", tapped_at))
+    product.clock.advance(20)
+    await product.fail(ordered.job_id, Failure("500", charged=True))
+    product.clock.advance(-3600)
+    again = await product.orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-2", tapped_at + 0.5))
+    assert again.job_id == ordered.job_id
+
+
 async def test_two_quick_taps_open_one_list_of_instruments(room: BotRoom, alice: User, menu: Message) -> None:
     product, orders = room.product, room.product.orders
     job = await delivered(room, alice, menu)
