@@ -35,6 +35,7 @@ MIXER_TEXTS = (
     "mixer.forbidden",
     "mixer.gone",
     "mixer.stem_missing",
+    "mixer.no_room",
     "mixer.not_playable",
     "mixer.keys",
     "mixer.close",

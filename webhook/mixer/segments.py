@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable
@@ -44,6 +45,8 @@ IN_USE_S = 60
 # stems that have been in use since, perhaps by those of the same song.
 _ROOM_PATIENCE_S = IN_USE_S + 30
 _ROOM_AGAIN_S = 1
+# After one stem has given up, the others wait so much longer, since its room may be enough for them.
+_ROOM_FREED_S = 5
 LIFETIME_S = 24 * 3600
 _SWEEP_EVERY_S = 600
 
@@ -105,6 +108,7 @@ class Segments:
         self.maker = SegmentMaker()
         self.folder = SegmentFolder()
         self._stems: dict[str, _Stem] = {}
+        self._gave_up_at = -math.inf  # when a stem that is in use last found no room
         # the tasks that cut stems, each with the user who first asked for its stem
         self._making: dict[asyncio.Task[None], int] = {}
         self._cutting = asyncio.Semaphore(_CUT_AT_ONCE)
@@ -216,7 +220,10 @@ class Segments:
         while not await self._has_room():
             now = self._clock()
             is_in_use = now - stem.used_at <= IN_USE_S
-            if not is_in_use or now - began > _ROOM_PATIENCE_S:
+            waits_until = max(began + _ROOM_PATIENCE_S, self._gave_up_at + _ROOM_FREED_S)
+            if not is_in_use or now > waits_until:
+                if is_in_use:
+                    self._gave_up_at = now
                 log.warning("the mixer's segments cannot be written: their part of the disk is full")
                 why = "there is no room for segments"
                 raise NoRoom(why) if is_in_use else TryLater(_FAILED_AGAIN_S, why)

@@ -82,7 +82,7 @@ function show(song) {
   }
   opened.onchange = update;
   opened.onspeedfailed = () => toast(text("speed_failed"));
-  opened.onmissing = (name) => toast(text("stem_missing", { name }));
+  opened.onmissing = (name, reason) => toast(text(reason === "no_room" ? "no_room" : "stem_missing", { name }));
   followTransport(opened.transport, follow);
   if (song.stems.some(({ peaks }) => !peaks)) server.measures().then(addMeasures, () => {});
 

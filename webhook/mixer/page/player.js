@@ -19,7 +19,7 @@ export class Player {
   onchange = () => {};
   /** Called when the speed could not be changed. */
   onspeedfailed = () => {};
-  /** Called for a stem that cannot be played. @type {(name: string) => void} */ onmissing = () => {};
+  /** Called for a stem that cannot be played. @type {(name: string, reason: string) => void} */ onmissing = () => {};
 
   /**
    * @param {Song} song
@@ -31,7 +31,7 @@ export class Player {
     this.song = song;
     this.mix = new Mix(context);
     const pieceFrames = Math.round(song.segment_s * context.sampleRate);
-    const sounds = new Segments(context, { pieceFrames, stems: song.stems.length, fetch, onmissing: ({ index }) => this.onmissing(song.stems[index].name), onerror });
+    const sounds = new Segments(context, { pieceFrames, stems: song.stems.length, fetch, onmissing: ({ index }, reason) => this.onmissing(song.stems[index].name, reason), onerror });
     for (const { duration_s: seconds } of song.stems) this.mix.add(Math.round(seconds * context.sampleRate));
     this.transport = new Transport(this.mix, sounds);
     this.close = () => {

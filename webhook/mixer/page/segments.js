@@ -18,6 +18,7 @@ export class Segments {
   /** @type {Map<string, AbortController>} */ #loading = new Map();
   /** @type {[Track, number][]} */ #queue = [];
   /** @type {Map<Track, number>} where tracks end at the latest, as far as a segment has shown it */ #ends = new Map();
+  /** @type {Set<Track>} */ #missing = new Set();
 
   /**
    * @param {BaseAudioContext} context
@@ -120,7 +121,8 @@ export class Segments {
       const encoded = await this.fetch(track.index, piece, loading.signal);
       if (typeof encoded === "string") {
         this.#measure(track, piece, 0);
-        this.onmissing(track, encoded);
+        if (!this.#missing.has(track)) this.onmissing(track, encoded);
+        this.#missing.add(track);
       } else {
         const buffer = await this.context.decodeAudioData(encoded);
         // Chromium counts a buffer's memory, and so frees it in time, only when its samples were asked for.
