@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import httpx
 from telegram.error import TelegramError
 
 from stemdrop.chat.rendering import short_title
@@ -131,7 +132,7 @@ class Renders:
         if order.lacks_beats:
             try:
                 order.job = await self.measuring.measure(order.job)
-            except TryLater:
+            except (TelegramError, httpx.HTTPError, TryLater):
                 if order.run <= RUNS_THAT_WAIT:
                     raise
                 log.info("job %s: a remix of it gets no clicks, since it cannot be measured", order.job.id)
