@@ -12,7 +12,7 @@ import httpx
 from telegram.error import TelegramError
 
 from stemdrop.chat.telegram_files import TelegramFiles
-from stemdrop.domain.failures import CLOSED_CODES, PASSING_CODES, TOO_BUSY, UNREACHABLE, more_helpful
+from stemdrop.domain.failures import CLOSED_CODES, PASSING_CODES, TOO_BUSY, more_helpful
 from stemdrop.domain.jobs import Job, Mode
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.errors import (
@@ -164,7 +164,7 @@ class CallSender:
         return Answered.STORED if receipt is Receipt.STORED else Answered.KNOWN
 
     async def _not_accepted(self, job: Job, call: CreateCall, error: Unreachable | Refused) -> None:
-        code = str(error.code) if isinstance(error, Refused) else UNREACHABLE
+        code = str(error.code) if isinstance(error, Refused) else "unreachable"
         told, avoid = more_helpful(job.refusal, code), "" if code in PASSING_CODES else call.provider
         # a refusal that is not stored would be taken for a lost answer
         await retry_until_stored(

@@ -13,7 +13,6 @@ from telegram.error import BadRequest, TelegramError
 
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.refusals import Refusal, classify, is_gone
-from stemdrop.domain.failures import UNREACHABLE
 from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, is_overtaken
 from stemdrop.errors import StemdropError
 from stemdrop.log_context import bind_job
@@ -175,7 +174,7 @@ class Recovery:
         if started_at and self.clock() - started_at > timeout_s:
             await self._fail(job, Failure("lost", charged=None))
         elif not started_at and age_s > timeout_s:
-            await self._fail(job, Failure(UNREACHABLE, charged=False))
+            await self._fail(job, Failure("unreachable", charged=False))
         elif not started_at or job.is_asking_again:
             await self.engine.add(Task.SUBMIT, job.id, job.id)
 

@@ -18,7 +18,6 @@ from stemdrop.domain.failures import (
     OVER_LIMIT,
     PASSING_CODES,
     TOO_BUSY,
-    UNREACHABLE,
     more_helpful,
 )
 from stemdrop.domain.jobs import Failure, Job, JobState
@@ -96,13 +95,13 @@ class Submission:
             if affordable:
                 await self._ask_in_turn(job, affordable, run)
             else:
-                told = Failure(job.refusal or UNREACHABLE, charged=False)
+                told = Failure(job.refusal or "unreachable", charged=False)
                 failure = _why_not_affordable(job, candidates) or told
                 await self._fail(job, failure, "no provider takes it at this price")
         except OverLimit as error:
             await self._fail(job, OVER_LIMIT, error)
         except Unreachable as error:
-            await self._again_or_refuse(job, run, UNREACHABLE, error)
+            await self._again_or_refuse(job, run, "unreachable", error)
         except Refused as error:
             if error.code == TOO_BUSY:
                 await self._again_or_refuse(job, run, str(error.code), error)

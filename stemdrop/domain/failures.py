@@ -16,9 +16,8 @@ class Remedy(StrEnum):
 
 # Codes that are handled in their own way; `provider/sunoapi/codes.py` maps the providers' spellings to them.
 NO_CREDITS, TOO_BUSY = 402, 429
-UNREACHABLE = "unreachable"
 # codes of a provider that may take the same song later
-PASSING_CODES = frozenset({str(TOO_BUSY), UNREACHABLE})
+PASSING_CODES = frozenset({str(TOO_BUSY), "unreachable"})
 # Codes with which a provider refuses every order for now: no key, no credits, maintenance.
 CLOSED_CODES = frozenset({401, NO_CREDITS, 403, 455})
 # Codes for a problem of the song, which matters more to the user than another provider's refusal.
@@ -54,7 +53,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     # our own codes
     "timeout": _RETRY,
     "lost": _RETRY,
-    UNREACHABLE: _RETRY,
+    "unreachable": _RETRY,
     "empty": _OTHER,
     "unknown_form": _NONE,
     "source_gone": _NONE,
