@@ -175,6 +175,8 @@ class JobMessage:
             has_come = known.message_id != job.message_id and _is_below(known, stems)
             if known.message_id != job.message_id and known.state is not job.state:
                 return known  # the process that moved the job shows its state
+            if job.state is JobState.FAILED and (await self.store.history(job.id)).retried_as:
+                return known  # the message belonged to the new job, whose result has replaced it
             if has_come and await self._edit(known, text, keyboard, patience_s):
                 await self.store.set(job.id, **self._shown(text, keyboard))
                 return known

@@ -133,6 +133,23 @@ async def test_a_failure_that_is_shown_late_does_not_replace_the_job_that_was_tr
     assert message.text == shown
 
 
+async def test_a_failure_that_is_shown_after_the_next_try_has_been_delivered_is_not_sent_again(
+    status: JobMessage, chat: Chat, store: JobStore, telegram: Telegram
+) -> None:
+    failed = await chat.add(state=JobState.SUBMITTING)
+    await status.show(failed)
+    await store.fail(failed.id, [JobState.SUBMITTING], Failure("500"))
+    failed = await chat.job()
+    (message,) = chat.shown()
+    await chat.add(id="again", state=JobState.SUBMITTING)
+    await store.mark_retried(failed.id, "again")
+    telegram.delete_message(chat.chat_id, message.message_id)  # the result stands below the stems
+    await status.show_current("again")
+    shown = chat.shown()
+    await status.show(failed)  # by a process that has read the job before all of this
+    assert chat.shown() == shown
+
+
 async def test_titles_are_sent_without_markup(status: JobMessage, chat: Chat) -> None:
     job = await chat.add()
     title = "<b>bold</b> *x* _y_ `z` [a](b) & {c}"
