@@ -116,7 +116,7 @@ class Submission:
 
     async def _candidates(self, job: Job) -> list[Candidate]:
         """Return the providers to ask: those not asked yet, or else all that may still take it."""
-        calls = await self.sender.calls.of_job(job.id)
+        calls = await self.sender.calls.of_job(job.id) if job.create_started_by else []
         refused = [it for it in calls if it.outcome is CallOutcome.REFUSED]
         # the last call's provider was busy, or has refused and was noted as tried
         is_refused = bool(refused and refused[-1] is calls[-1] and calls[-1].provider == job.provider)

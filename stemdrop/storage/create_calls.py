@@ -38,7 +38,7 @@ local function note_call(call, outcome, now, ...)
   local known = record(CALL:format(call))
   local provider, before = known.provider, known.outcome
   if not provider then return end
-  local calls = not get(known.job or '', 'state') and redis.call('GET', CALLS_OF:format(known.job))
+  local calls = not get(known.job, 'state') and redis.call('GET', CALLS_OF:format(known.job))
   local credits = calls and credits_of(calls)
   if (ranks[before] or 0) > ranks[outcome] then outcome = before end
   if before ~= outcome then tally('create_calls|' .. provider .. '|' .. outcome, 1, now) end

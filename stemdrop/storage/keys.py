@@ -60,7 +60,7 @@ FLIGHT = "stemdrop:account:{}:flight"  # sorted set: ids of its jobs in progress
 QUEUE = "stemdrop:account:{}:queue"  # sorted set: ids of its jobs that wait for these, by pick
 SPENT = "stemdrop:account:{}:{}"  # hash: of one day (UTC, ISO): job id → credits held or settled
 SPENT_OF = "stemdrop:job:{}:spent"  # string: of a deleted job: the key of the day that has its credits
-CALLS_OF = "stemdrop:job:{}:calls"  # string: of a deleted job: ids of its create calls, if one had no answer
+CALLS_OF = "stemdrop:job:{}:calls"  # string: of a deleted job: ids of its create calls, if one had no result
 SPENT_LIFETIME_S = 8 * DAY_S
 
 # Users and groups
