@@ -185,16 +185,22 @@ def _check_tasks(folder: Path) -> None:
         raise _UsageError(f"{folder / TASKS_FILE} cannot be used: {error}; move it away") from error
 
 
-def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
-    config = uvicorn.Config(
+def configure_server(settings: SeparatorSettings) -> uvicorn.Config:
+    """Return uvicorn's configuration of a separator with these settings."""
+    return uvicorn.Config(
         create_app(settings),
+        # uvicorn would take uvloop where it is installed, whose connections know no happy eyeballs.
+        loop="asyncio",
         http="h11",  # the faster parser takes headers of any length
         log_config=None,
         access_log=False,  # the URL of a result is all that is needed to fetch it
         lifespan="on",
         timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S,
     )
-    server = _Server(config, settings.origin)
+
+
+def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
+    server = _Server(configure_server(settings), settings.origin)
 
     def stop(*_: object) -> None:
         server.should_exit = True  # for a signal that comes before uvicorn has its own handlers

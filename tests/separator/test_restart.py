@@ -1,14 +1,17 @@
 """The separator's command: its settings, its log, and the tasks that survive a stop or a kill."""
 
 import argparse
+import asyncio
 import json
 import logging
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -18,7 +21,8 @@ from waits import WAIT_S
 
 from sandbox.environment.ports import free_port
 from sandbox.environment.process import Process
-from separator.command import add_arguments, run
+from separator.command import add_arguments, configure_server, run
+from separator.settings import SeparatorSettings
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -61,6 +65,17 @@ def test_log_lines_are_those_of_the_other_processes(tmp_path: Path, poll: Any) -
         process.kill()
     entries = [json.loads(line) for line in process.output().splitlines()]
     assert all({"time", "level", "logger", "message"} <= entry.keys() for entry in entries)
+
+
+def test_it_runs_on_asyncio_also_where_uvloop_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", ModuleType("uvloop"))
+    config = configure_server(SeparatorSettings("key", tmp_path / "data", "http://127.0.0.1"))
+    create_loop = config.get_loop_factory()
+    assert create_loop is not None
+    with closing(create_loop()) as loop:
+        assert isinstance(loop, asyncio.SelectorEventLoop)
 
 
 def test_a_wrong_log_level_is_one_line(tmp_path: Path, poll: Any) -> None:

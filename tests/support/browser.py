@@ -21,8 +21,8 @@ ARGUMENTS = [
     "--use-fake-ui-for-media-stream",
     # Chromium would start processes for pages that never come, which costs a tenth of its processor time.
     *("--renderer-process-limit=1", "--disable-site-isolation-trials"),
-    # For each window Chromium would load two pages of its own, for the popups of its address bar: half of all its
-    # processor time. The other features are those that Playwright turns off, since the last list alone counts.
+    # For each window Chromium would load two pages for the popups of its address bar, half of its time.
+    # The other features are those that Playwright turns off, since only the last list counts.
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup,"
     "AvoidUnnecessaryBeforeUnloadCheckSync,DestroyProfileOnBrowserClose,HttpsUpgrades,LensOverlay,MediaRouter,"
     "PaintHolding,ThirdPartyStoragePartitioning,OptimizationHints,NetworkTimeServiceQuerying,AimEnabled,"
