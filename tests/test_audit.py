@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,27 +36,20 @@ async def query(request: Request) -> Response:
     return JSONResponse(known if (asked["package"]["name"], asked["version"]) == ("jinja2", "2.10") else {})
 
 
-async def audit(lock: Path, **environment: str) -> tuple[int, str]:
-    """Exit code and all that it says."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, AUDIT, lock),
-        env={"HOME": str(lock.parent), **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, said.decode()
-
-
 async def test_a_known_vulnerability_fails(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text(
         "".join(f"{one} --hash=sha256:{'0' * 64}\n" for one in ("jinja2==2.10", "markupsafe==2.0"))
     )
     async with serve(Starlette(routes=[Route("/v1/query", query, methods=["POST"])])) as url:
-        code, said = await audit(lock, OSV_URL=f"{url}/v1/query")
-    assert code == 1
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, AUDIT, lock),
+            env={"HOME": str(tmp_path), "OSV_URL": f"{url}/v1/query"},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said = (await process.communicate())[0].decode()
+    assert process.returncode == 1
     assert "vulnerable: jinja2 2.10: PYSEC-2019-217, CVE-2019-10906; fixed in 2.10.1" in said
     assert "2 requirements checked by http" in said
 
@@ -75,14 +69,21 @@ VULNERABLE = {"name": "c", "version": "2", "vulns": [{"id": "X-1", "aliases": []
         (None, 0, "(pypi: its answer is malformed; osv: its answer is malformed)"),
     ],
 )
-async def test_an_unchecked_requirement_is_reported(
-    tmp_path: Path, answer: list[object] | None, code: int, says: str
+def test_an_unchecked_requirement_is_reported(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: list[object] | None,
+    code: int,
+    says: str,
 ) -> None:
     """Put a program in pip-audit's place that prints what it prints when the index cannot be reached."""
     said = "" if answer is None else json.dumps({"dependencies": answer, "fixes": []})
     (tmp_path / "pip_audit.py").write_text(f"import sys\nprint({said!r})\nsys.exit('broken')\n")
-    ended, told = await audit(tmp_path / "lock", PYTHONPATH=str(tmp_path))
-    assert ended == code
+    monkeypatch.delenv("OSV_URL", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert runpy.run_path(str(AUDIT))["main"](str(tmp_path / "lock")) == code
+    told = "".join(capsys.readouterr())
     assert says in told
     is_loud = "!" * 100 in told and f"not checked: {tmp_path / 'lock'}: no service could be asked" in told
     assert is_loud == (answer is None or (FINE not in answer and VULNERABLE not in answer))

@@ -37,8 +37,7 @@ runpy.run_module(module, run_name="__main__")
     ("moment", "module", "arguments"),
     [
         ("import argparse", "stemdrop", "jobs"),
-        ("import pydantic", "stemdrop", "separator"),
-        ("import bot.app", "stemdrop", "up"),
+        ("import telegram", "stemdrop", "up"),
         ("import webbrowser", "stemdrop", "sandbox"),
         ("import rich.console", "sandbox.play", ""),
         ("subprocess.Popen", "stemdrop", "sandbox"),
@@ -54,6 +53,18 @@ def test_it_ends_the_program_silently_and_leaves_nothing_behind(
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (INTERRUPTED, "", "")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("heeded")
+def test_it_ends_an_import_that_passes_over_exceptions(tmp_path: Path) -> None:
+    """A KeyboardInterrupt would be lost in it."""
+    (tmp_path / "passing.py").write_text(
+        "import os, signal\ntry:\n    os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException:\n    pass\n"
+        "def main():\n    return 0\n"
+    )
+    command = [sys.executable, "-c", "from stemdrop.interrupts import run_program; run_program('passing')"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (INTERRUPTED, "", "")
 
 
 @pytest.mark.usefixtures("heeded")
