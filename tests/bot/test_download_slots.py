@@ -26,7 +26,7 @@ from stemdrop.errors import TryLater
 from stemdrop.tasks.engine import Engine, Queue, Task
 
 # More songs than the bot handles updates at once.
-SONGS, CONCURRENCY = 10, 4
+SONGS, CONCURRENCY = 6, 4
 
 
 class HeldDownloads(httpx.AsyncBaseTransport):

@@ -516,6 +516,8 @@ async def test_a_notification_that_kills_its_worker_is_not_repeated(engine: Engi
 
 VICTIM = """
 import asyncio, sys
+from stemdrop.cli import skip_unused_imports
+skip_unused_imports()
 from stemdrop.tasks.engine import Engine, Queue, Task
 
 async def deliver(argument):
