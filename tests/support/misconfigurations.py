@@ -37,6 +37,16 @@ _ALONE = (
     misconfigured_redis.reader_of_redis,
     misconfigured_telegram.second_poller,
     misconfigured_telegram.rival_of_our_bot,
+    misconfigured_api.no_upload_host,
+    misconfigured_api.broken_upload_host,
+    misconfigured_address.silent_port,
+    misconfigured_address.never_answers,
+    misconfigured_address.another_redis,
+    misconfigured_address.webhook_without_redis,
+    misconfigured_address.no_telegram_path,
+)
+# These, too, but the findings of the public address stay the same.
+_BESIDE_AN_ADDRESS = (
     misconfigured_telegram.two_bots,
     misconfigured_telegram.foreign_webhook,
     misconfigured_telegram.webhook_from_before,
@@ -45,13 +55,6 @@ _ALONE = (
     misconfigured_telegram.unknown_local,
     misconfigured_telegram.unmounted,
     misconfigured_telegram.many_pending,
-    misconfigured_api.no_upload_host,
-    misconfigured_api.broken_upload_host,
-    misconfigured_address.silent_port,
-    misconfigured_address.never_answers,
-    misconfigured_address.another_redis,
-    misconfigured_address.webhook_without_redis,
-    misconfigured_address.no_telegram_path,
     misconfigured_machine.clock,
     misconfigured_machine.clock_of_the_api,
     misconfigured_machine.too_small_disk,
@@ -63,6 +66,10 @@ _ALONE = (
 
 def runs() -> list[list[Misconfiguration]]:
     """Return the misconfigurations for each run of the doctor: one of each subject together, or one alone."""
-    shared = [[it for it in subject if it.apply not in _ALONE] for subject in _SUBJECTS]
+    placed = (*_ALONE, *_BESIDE_AN_ADDRESS)
+    shared = [[it for it in subject if it.apply not in placed] for subject in _SUBJECTS]
     together = [[it for it in row if it] for row in zip_longest(*shared)]
+    of_addresses = [row for row in together if len(row) == 1]
+    for one in (it for it in MISCONFIGURATIONS if it.apply in _BESIDE_AN_ADDRESS):
+        min(of_addresses, key=len).append(one)
     return together + [[it] for it in MISCONFIGURATIONS if it.apply in _ALONE]
