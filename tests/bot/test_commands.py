@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from product import BotRoom
 
 from sandbox.telegram.chats import User
@@ -10,35 +9,29 @@ from sandbox.telegram.faults import FaultKind
 from stemdrop.domain.jobs import JobState
 
 
-@pytest.mark.parametrize(
-    ("command", "english", "chinese"),
-    [
+async def test_commands_answer_in_the_users_language(room: BotRoom, alice: User, mei: User) -> None:
+    for command, english, chinese in (
         ("/start", "Drop a song here", "把歌发到"),
         ("/help", "At most 20 MB and 60 minutes", "20 MB"),
         ("/cancel", "There is nothing to cancel.", "没有"),
         ("/start hello", "Drop a song here", "把歌发到"),
         ("/help@stemdrop_sandbox_bot", "How it works", "20 MB"),
-    ],
-)
-async def test_commands_answer_in_the_users_language(
-    room: BotRoom, alice: User, mei: User, command: str, english: str, chinese: str
-) -> None:
-    (in_english,) = await room.says(alice, command)
-    (in_chinese,) = await room.says(mei, command)
-    assert english in in_english.text
-    assert chinese in in_chinese.text
+    ):
+        (in_english,) = await room.says(alice, command)
+        (in_chinese,) = await room.says(mei, command)
+        assert english in in_english.text, command
+        assert chinese in in_chinese.text, command
 
 
-@pytest.mark.parametrize("language_code", [None, "", "de", "xx-yy"])
-async def test_users_of_unsupported_languages_read_english(room: BotRoom, language_code: str | None) -> None:
-    user = room.telegram.add_user("Someone", language_code=language_code)
-    (answer,) = await room.says(user, "/start")
-    assert "Drop a song here" in answer.text
+async def test_users_of_unsupported_languages_read_english(room: BotRoom) -> None:
+    for language_code in (None, "", "de", "xx-yy"):
+        user = room.telegram.add_user("Someone", language_code=language_code)
+        (answer,) = await room.says(user, "/start")
+        assert "Drop a song here" in answer.text, language_code
 
 
-@pytest.mark.parametrize(
-    ("text", "start"),
-    [
+async def test_every_text_gets_one_short_helpful_reply(room: BotRoom, alice: User) -> None:
+    for text, start in (
         ("/stems", "Send me a song, or reply to one"),
         ("/sing", "I don't know this command."),
         ("/start@another_bot", "I don't know this command."),
@@ -46,23 +39,19 @@ async def test_users_of_unsupported_languages_read_english(room: BotRoom, langua
         ("https://example.com/song.mp3", "I can't open links."),
         ("listen: http://example.com now", "I can't open links."),
         ("🎵" * 2000, "Send me a song: as audio"),
-    ],
-)
-async def test_every_text_gets_one_short_helpful_reply(
-    room: BotRoom, alice: User, text: str, start: str
-) -> None:
-    (answer,) = await room.says(alice, text)
-    assert answer.text.startswith(start)
-    assert len(answer.text) < 200
-    assert answer.reply_to is not None
+    ):
+        (answer,) = await room.says(alice, text)
+        assert answer.text.startswith(start), text
+        assert len(answer.text) < 200, text
+        assert answer.reply_to is not None, text
 
 
-@pytest.mark.parametrize("kind", ["photo", "sticker", "location", "contact", "dice"])
-async def test_every_other_message_gets_one_reply(room: BotRoom, alice: User, kind: str) -> None:
-    sent = room.telegram.send_other(alice.id, kind)
-    await room.handle()
-    (answer,) = room.after(sent)
-    assert answer.text.startswith("I can only work with sound")
+async def test_every_other_message_gets_one_reply(room: BotRoom, alice: User) -> None:
+    for kind in ("photo", "sticker", "location", "contact", "dice"):
+        sent = room.telegram.send_other(alice.id, kind)
+        await room.handle()
+        (answer,) = room.after(sent)
+        assert answer.text.startswith("I can only work with sound"), kind
     assert await room.product.jobs(alice.id) == []
 
 

@@ -45,22 +45,10 @@ async def test_a_song_without_a_request_is_ignored(
     assert not [call for call in room.telegram.calls if call.method.startswith("send")]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "/stems",
-        f"/stems@{BOT}",
-        f"/STEMS@{BOT.upper()} please",
-        f"@{BOT}",
-        f"please, @{BOT}, take it apart",
-        f"(@{BOT})",
-        "could you /stems this?",
-    ],
-)
 async def test_a_reply_requests_a_song_and_its_sender_owns_the_job(
-    room: BotRoom, alice: User, bob: User, sent: Message, words: str
+    room: BotRoom, alice: User, bob: User, sent: Message
 ) -> None:
-    (menu,) = await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id)
+    (menu,) = await room.says(bob, "/stems", chat_id=sent.chat.id, reply_to=sent.message_id)
     assert len(menu.buttons) == 4
     assert menu.reply_to is sent
     (job,) = await room.product.jobs(bob.id)
@@ -73,23 +61,34 @@ async def test_a_reply_requests_a_song_and_its_sender_owns_the_job(
     assert (await room.product.job(job.id)).state is JobState.SUBMITTING
 
 
-@pytest.mark.parametrize(
-    "words",
-    ["nice!", "/stems@another_bot", f"mail me: someone@{BOT}", f"@{BOT}2", "http://x.org/stems", "/stemsx"],
-)
-async def test_other_replies_request_nothing(room: BotRoom, bob: User, sent: Message, words: str) -> None:
-    assert await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id) == []
+async def test_a_reply_names_the_bot_or_its_command(room: BotRoom, bob: User, sent: Message) -> None:
+    for words in (
+        f"/stems@{BOT}",
+        f"/STEMS@{BOT.upper()} please",
+        f"@{BOT}",
+        f"please, @{BOT}, take it apart",
+        f"(@{BOT})",
+        "could you /stems this?",
+    ):
+        shown = await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id)
+        assert [(len(menu.buttons), menu.reply_to) for menu in shown] == [(4, sent)], words
+
+
+async def test_other_replies_request_nothing(room: BotRoom, bob: User, sent: Message) -> None:
+    for words in (
+        *("nice!", "/stems@another_bot", f"mail me: someone@{BOT}"),
+        *(f"@{BOT}2", "http://x.org/stems", "/stemsx"),
+    ):
+        assert await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id) == [], words
     assert await room.product.jobs(bob.id) == []
 
 
-@pytest.mark.parametrize("caption", ["/stems", f"here, @{BOT}", f"/stems@{BOT}"])
-async def test_a_caption_requests_its_own_song(
-    room: BotRoom, alice: User, group: Chat, song: Path, caption: str
-) -> None:
-    menu = await room.menu(alice, song, chat_id=group.id, caption=caption)
-    assert len(menu.buttons) == 4
-    (job,) = await room.product.jobs(alice.id)
-    assert (job.chat_id, job.topic_id) == (group.id, 0)
+async def test_a_caption_requests_its_own_song(room: BotRoom, alice: User, group: Chat, song: Path) -> None:
+    for number, caption in enumerate(("/stems", f"here, @{BOT}", f"/stems@{BOT}"), 1):
+        menu = await room.menu(alice, song, chat_id=group.id, caption=caption)
+        assert len(menu.buttons) == 4, caption
+        jobs = await room.product.jobs(alice.id)
+        assert [(job.chat_id, job.topic_id) for job in jobs] == [(group.id, 0)] * number
 
 
 async def test_every_kind_of_audio_is_taken_on_request(

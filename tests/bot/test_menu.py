@@ -56,7 +56,7 @@ async def test_picking_a_mode_adds_its_submission(
     assert await room.product.ordered() == [("submit", job.id)]
 
 
-@pytest.mark.parametrize("number", [0, 5, PAGE_LENGTH, len(INSTRUMENTS) - 1])
+@pytest.mark.parametrize("number", [0, PAGE_LENGTH, len(INSTRUMENTS) - 1])
 async def test_an_instrument_is_picked_from_the_pages_of_the_list(
     room: BotRoom, alice: User, menu: Message, number: int
 ) -> None:
