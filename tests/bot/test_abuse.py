@@ -59,9 +59,13 @@ def entities(text: str) -> set[str]:
 # Text
 
 
-@pytest.mark.parametrize("words", HOSTILE)
 @pytest.mark.parametrize("state", JobState)
-def test_hostile_titles_and_stem_names_are_not_interpreted(state: JobState, words: str) -> None:
+def test_hostile_titles_and_stem_names_are_not_interpreted(state: JobState) -> None:
+    for words in HOSTILE:
+        check_rendered(state, words)
+
+
+def check_rendered(state: JobState, words: str) -> None:
     source = make_job().source
     job = make_job(
         state=state,
