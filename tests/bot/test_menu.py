@@ -170,9 +170,9 @@ async def test_the_list_goes_back_to_the_modes(room: BotRoom, alice: User, menu:
     assert (await job_of(room, alice)).state is JobState.CHOOSING
 
 
-async def test_twenty_taps_on_a_mode_make_one_submission(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_ten_taps_on_a_mode_make_one_submission(room: BotRoom, alice: User, menu: Message) -> None:
     data = menu.buttons[0]["callback_data"]
-    queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(20)]
+    queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(10)]
     await room.handle()
     assert all(query.is_answered for query in queries)
     job = await job_of(room, alice)
@@ -300,10 +300,10 @@ async def failed(room: BotRoom, alice: User, menu: Message) -> Job:
     return job
 
 
-async def test_twenty_taps_on_retry_make_one_new_job(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_ten_taps_on_retry_make_one_new_job(room: BotRoom, alice: User, menu: Message) -> None:
     old = await failed(room, alice, menu)
     data = menu.buttons[0]["callback_data"]
-    queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(20)]
+    queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(10)]
     await room.handle()
     assert all(query.is_answered for query in queries)
     new, *rest = await room.product.jobs(alice.id)
