@@ -7,11 +7,12 @@ import pytest
 from product import BotRoom
 from redis_search import find_keys
 
+from bot import access_requests as access_desk
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.translations import load_translations
 from stemdrop.errors import TryLater
-from stemdrop.storage.access_requests import SHOWN_A_DAY
+from stemdrop.storage import access_requests
 from stemdrop.storage.keys import ADMINS, DAY_S, REFUSAL_LIFETIME_S
 from stemdrop.tasks.engine import Queue, Task
 
@@ -185,12 +186,22 @@ async def test_the_first_admin_decides_and_the_others_see_it(
     assert len(told(private_room, alice)) == 2
 
 
-async def test_a_flood_of_strangers_does_not_flood_the_admins(private_room: BotRoom, boss: User) -> None:
-    strangers = [private_room.telegram.add_user(f"S{number}") for number in range(SHOWN_A_DAY + 5)]
+@pytest.fixture
+def few_a_day(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The number of strangers a day about whom the admins are asked."""
+    for module in (access_desk, access_requests):
+        monkeypatch.setattr(module, "SHOWN_A_DAY", 3)
+    return 3
+
+
+async def test_a_flood_of_strangers_does_not_flood_the_admins(
+    private_room: BotRoom, boss: User, few_a_day: int
+) -> None:
+    strangers = [private_room.telegram.add_user(f"S{number}") for number in range(few_a_day + 5)]
     for stranger in strangers:
         await private_room.says(stranger, "/start")
-    assert len(told(private_room, boss)) == SHOWN_A_DAY + 1
-    assert told(private_room, boss)[-1] == ENGLISH("request.too_many", count=SHOWN_A_DAY)
+    assert len(told(private_room, boss)) == few_a_day + 1
+    assert told(private_room, boss)[-1] == ENGLISH("request.too_many", count=few_a_day)
     assert all(len(told(private_room, stranger)) == 1 for stranger in strangers)
     # the others wait in the admins' list
     (users,) = await private_room.says(boss, "/users")
@@ -202,10 +213,12 @@ async def test_a_flood_of_strangers_does_not_flood_the_admins(private_room: BotR
     assert f"Waiting ({len(strangers) - 2})" in users.buttons[0]["text"]
 
 
-async def test_each_day_of_too_many_strangers_is_told_once(private_room: BotRoom, boss: User) -> None:
-    too_many = ENGLISH("request.too_many", count=SHOWN_A_DAY)
+async def test_each_day_of_too_many_strangers_is_told_once(
+    private_room: BotRoom, boss: User, few_a_day: int
+) -> None:
+    too_many = ENGLISH("request.too_many", count=few_a_day)
     for days in (1, 2):
-        for number in range(SHOWN_A_DAY + 2):
+        for number in range(few_a_day + 2):
             await private_room.says(private_room.telegram.add_user(f"S{number}"), "/start")
             await private_room.handle_again()
         assert told(private_room, boss).count(too_many) == days
