@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from copy import copy
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,6 +96,13 @@ class Product(Parts):
     def status(self) -> JobMessage:
         return self.job_message
 
+    @cached_property
+    def _undecoded(self) -> Redis:
+        """A client that returns bytes, as pickled tasks are."""
+        redis = Redis.from_url(self.settings.redis_url)
+        self.closing.push_async_callback(redis.aclose)
+        return redis
+
     def _tasks(self, max_bytes: int | None = None, **options: Any) -> Tasks:
         fetcher = build_fetcher(self, max_bytes)
         self.closing.push_async_exit(fetcher)
@@ -159,11 +167,10 @@ class Product(Parts):
     async def taken(self, queue: Queue, task: Task) -> list[str]:
         """Take the tasks that wait in this queue, which are all of this kind; returns their arguments."""
         stream = TASK_STREAM.format(queue)
-        async with Redis.from_url(self.settings.redis_url) as redis:
-            waiting: Any = await redis.xrange(stream)
-            for number, message in waiting:
-                await redis.xdel(stream, number)
-                await redis.delete(TASK_RECORD.format(queue, message[b"key"].decode()))
+        waiting: Any = await self._undecoded.xrange(stream)
+        for number, message in waiting:
+            await self._undecoded.xdel(stream, number)
+            await self._undecoded.delete(TASK_RECORD.format(queue, message[b"key"].decode()))
         assert all(message[b"function"].decode() == task for _, message in waiting)
         return [pickle.loads(message[b"args"])[0] for _, message in waiting]
 
