@@ -15,6 +15,7 @@ from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
 from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.results import Result
 from stemdrop.settings import load_settings
+from stemdrop.storage import job_lists
 from stemdrop.storage.keys import JOB, JOB_LIFETIME_S, KEPT_LIFETIME_S, OPEN, SPENT_LIFETIME_S, SPENT_OF
 from stemdrop.storage.stem_cache import CachedStems
 from stemdrop.tasks.engine import Queue, Task
@@ -193,16 +194,24 @@ async def test_deleting_starts_no_queued_job(room: BotRoom, alice: User, song: P
     assert (await room.product.store.allowance(alice.id, 20)).spent == 0
 
 
-async def test_deleting_more_songs_than_are_read_at_once(room: BotRoom, alice: User, song: Path) -> None:
+async def test_deleting_more_songs_than_are_read_at_once(
+    room: BotRoom,
+    alice: User,
+    song: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(job_lists, "_JOBS_A_STEP", 10)
     sent = await room.sends(alice, song)
-    for number in range(105):
+    for number in range(15):
         await room.product.at(JobState.CHOOSING, sent, source_message_id=1000 + number)
     room.telegram.flood.is_enforced = False
     jobs = await room.product.store.jobs_of(alice.id, 1000)
     for job in jobs[1:]:
         await room.product.store.cancel(job.id)
-    assert (await delete(room, alice)).startswith("Deleted: 106 songs")
+    assert (await delete(room, alice)).startswith("Deleted: 16 songs")
     assert await room.product.jobs(alice.id) == []
+    assert "could not be read" not in caplog.text
 
 
 @pytest.mark.parametrize(("field", "value"), [("state", "dreaming"), ("source", "{}"), ("links", "[1]")])
