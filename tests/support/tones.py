@@ -9,9 +9,12 @@ import av
 import numpy as np
 
 
-def mp3(path: Path, seconds: float = 1.0, title: str = "") -> bytes:
-    """Write a tone as MP3 (44.1 kHz stereo) to `path` and return it. A `title` makes it another song."""
-    with av.open(io.BytesIO(_tone(seconds)), "r") as tone, av.open(str(path), "w", format="mp3") as container:
+def mp3(path: Path, seconds: float = 1.0, title: str = "", rate: int = 44_100) -> bytes:
+    """Write a tone as MP3 (stereo, `rate` in Hz) to `path` and return it. A `title` makes it another song."""
+    with (
+        av.open(io.BytesIO(_tone(seconds, rate)), "r") as tone,
+        av.open(str(path), "w", format="mp3") as container,
+    ):
         if title:
             container.metadata["title"] = title
         stream = container.add_stream_from_template(tone.streams.audio[0])
@@ -35,15 +38,15 @@ def beginning_with_tags(song: Path, target: Path, seconds: float) -> Path:
 
 
 @cache
-def _tone(seconds: float) -> bytes:
+def _tone(seconds: float, rate: int) -> bytes:
     """Encode each sound only once, since that takes the time."""
-    time = np.arange(int(44100 * seconds)) / 44100
+    time = np.arange(int(rate * seconds)) / rate
     samples = (0.3 * np.sin(2 * np.pi * 440 * time)).astype("float32")
     encoded = io.BytesIO()
     with av.open(encoded, "w", format="mp3") as container:
-        stream = container.add_stream("libmp3lame", rate=44100, layout="stereo")
+        stream = container.add_stream("libmp3lame", rate=rate, layout="stereo")
         frame = av.AudioFrame.from_ndarray(np.stack([samples, samples]), format="fltp", layout="stereo")
-        frame.sample_rate = 44100
+        frame.sample_rate = rate
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return encoded.getvalue()

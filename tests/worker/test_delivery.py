@@ -146,7 +146,7 @@ async def test_a_stem_has_the_duration_of_its_sound(
     url = files.put("a.mp3", tones.mp3(tmp_path / "a.mp3", seconds=2))
     listed = Result(200, (Stem("bass", url, "Bass", False, 12.4), Stem("bass_rest", url, "Bass", True)))
     job = await product.at(JobState.DELIVERING, sent, result=listed)
-    assert job.source.duration_s == 30
+    assert job.source.duration_s == 1
     await delivery.run(job.id)
     arrived = stems(product, job.chat_id)
     assert field(arrived, "duration") == [2, 2]
@@ -429,9 +429,11 @@ async def test_each_stem_has_tags_and_the_cover(
         assert original in path.read_bytes()
 
 
-@pytest.fixture
-def whole_song(song: Path) -> bytes:
-    return song.read_bytes()
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Enough of a song to measure its tempo and key."""
+    song = Path(__file__).parents[2] / "sandbox" / "songs" / "demo-song.mp3"
+    return tones.beginning_with_tags(song, tmp_path_factory.mktemp("music") / "a.mp3", 10).read_bytes()
 
 
 async def test_tempo_key_and_loudness_are_shown_tagged_and_kept(
@@ -441,16 +443,16 @@ async def test_tempo_key_and_loudness_are_shown_tagged_and_kept(
     telegram: Telegram,
     sent: Message,
     song: Path,
-    whole_song: bytes,
+    music: bytes,
     tone: bytes,
 ) -> None:
     urls = {
         "vocals": files.put("vocals.mp3", tone),
-        "instrumental": files.put("song.mp3", whole_song),
+        "instrumental": files.put("song.mp3", music),
     }
     job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    told = "104 BPM · C major · −16 LUFS"
+    told = "104 BPM · C major · −17 LUFS"
     assert shown(product, job).text == f"✅ “Morning Line”: 2 stems are here.\n{told}"
     for message in stems(product, job.chat_id):
         assert message.media
@@ -509,10 +511,10 @@ async def test_a_kill_while_stems_are_measured_loses_and_doubles_nothing(
 
 
 async def test_a_run_that_sends_the_rest_states_what_the_first_run_knew(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, whole_song: bytes, tone: bytes
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, music: bytes, tone: bytes
 ) -> None:
     urls = {key: files.put(f"{key}.mp3", tone) for key in TWELVE}
-    urls[TWELVE[2]] = files.put("song.mp3", whole_song)
+    urls[TWELVE[2]] = files.put("song.mp3", music)
     job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     held = [files.hold(f"{key}.mp3") for key in TWELVE[6:]]
     running = asyncio.create_task(delivery.run(job.id))
