@@ -21,8 +21,8 @@ from decoding import decode
 from delivered import TWELVE, field, shown, stems
 from fileserver import FileServer
 from product import Product, new_job, open_product, result_of, until
-from recordings import record
 from telegram.error import BadRequest
+from waits import WAIT_S
 
 import worker.delivery
 import worker.stems.download
@@ -43,6 +43,7 @@ from worker.delivery import MAX_BROKEN_RUNS, MAX_DELIVERY_RUNS, WORTH_SHOWING_S,
 from worker.stems.download import FETCHES_PER_JOB
 from worker.stems.stem_sender import StemSender
 
+FOUR = ("vocals", "drums", "bass", "guitar")
 # The buttons under a result of the mode "all stems".
 AGAIN = "🔁 Fetch missing stems"
 OTHER_MODES = ("🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits")
@@ -83,6 +84,15 @@ async def two(product: Product, sent: Message, put: Callable[..., dict[str, str]
     """A job whose result has vocals and instrumental."""
     result = result_of(put("vocals", "instrumental"))
     return await product.at(JobState.DELIVERING, sent, result=result)
+
+
+@pytest.fixture
+async def four(
+    product: Product, sent: Message, put: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Job:
+    """A job whose result has four stems, in two albums."""
+    monkeypatch.setattr("worker.stems.stem_sender.MAX_ALBUM", 2)
+    return await product.at(JobState.DELIVERING, sent, result=result_of(put(*FOUR)))
 
 
 def labels(message: Message) -> list[str]:
@@ -143,7 +153,7 @@ async def test_a_stem_has_the_duration_of_its_sound(
     product: Product, delivery: Delivery, sent: Message, files: FileServer, tmp_path: Path
 ) -> None:
     """Not that of its song, or the one that the provider names."""
-    url = files.put("a.mp3", tones.mp3(tmp_path / "a.mp3", seconds=2))
+    url = files.put("a.mp3", tones.mp3(tmp_path / "a.mp3", seconds=2, rate=24_000))
     listed = Result(200, (Stem("bass", url, "Bass", False, 12.4), Stem("bass_rest", url, "Bass", True)))
     job = await product.at(JobState.DELIVERING, sent, result=listed)
     assert job.source.duration_s == 1
@@ -202,7 +212,7 @@ async def test_a_cover_that_the_shared_disk_does_not_give_delays_nothing(
 async def test_a_cover_that_telegram_refuses_delays_nothing(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    huge = product.telegram.files.add_jpeg(jpeg_from_colour(2000, 2000))
+    huge = product.telegram.files.add_jpeg(jpeg_from_colour(400, 400))
     source = replace(new_job(sent).source, thumbnail_file_id=huge["file_id"])
     job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
     await delivery.run(job.id)
@@ -247,7 +257,7 @@ async def test_a_chat_that_takes_no_music_now_gets_its_stems_later(
 ) -> None:
     group = product.telegram.add_group("Band", [alice])
     sent = await product.telegram.send_file(group.id, song)
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE[:3])))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
     await product.status.show(job)
     product.telegram.forbid(group.id, "can_send_audios")
     await delivery.run(job.id)
@@ -269,7 +279,7 @@ async def test_a_chat_that_takes_no_music_now_gets_its_stems_later(
         await product.orders.fetch_again(now)
         await delivery.run(job.id)
     assert (await product.job(job.id)).state is JobState.DELIVERED
-    assert len(stems(product, group.id)) == 3
+    assert len(stems(product, group.id)) == 2
 
 
 async def test_a_muted_bot_tells_its_user_in_private(
@@ -298,9 +308,10 @@ async def test_stems_that_were_sent_before_an_obstacle_are_not_sent_again(
     put: Callable[..., dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("worker.stems.stem_sender.MAX_ALBUM", 2)
     group = product.telegram.add_group("Band", [alice])
     sent = await product.telegram.send_file(group.id, song)
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*FOUR)))
     tick = product.store.tick
 
     async def tick_then_forbid(job_id: str, sent: dict[str, Sent]) -> None:
@@ -310,11 +321,11 @@ async def test_stems_that_were_sent_before_an_obstacle_are_not_sent_again(
     with monkeypatch.context() as patch:
         patch.setattr(product.store, "tick", tick_then_forbid)
         await delivery.run(job.id)
-    assert len(stems(product, group.id)) == 6
+    assert len(stems(product, group.id)) == 2
     product.telegram.forbid(group.id, bot_only=True)
     await product.orders.fetch_again(await product.job(job.id))
     await delivery.run(job.id)
-    assert len(set(field(stems(product, group.id), "title"))) == len(stems(product, group.id)) == 12
+    assert len(set(field(stems(product, group.id), "title"))) == len(stems(product, group.id)) == 4
 
 
 async def test_slow_mode_delays_the_stems(
@@ -360,7 +371,7 @@ async def test_a_stem_that_telegram_refuses_is_named_and_the_others_arrive(
 async def test_wav_stems_arrive_as_documents_beside_audio(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, tone: bytes
 ) -> None:
-    wave = record(tmp_path / "a.wav").read_bytes()
+    wave = sounds.record(tmp_path / "a.wav", "wav", sounds.tone(seconds=0.1)).read_bytes()
     urls = {
         "vocals": files.put("v.wav", wave, media_type="audio/wav"),
         "drums": files.put("d.mp3", tone),
@@ -381,7 +392,7 @@ async def test_wav_stems_arrive_as_documents_beside_audio(
 async def test_lossless_stems_arrive_as_one_album_of_tagged_documents(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, form: str
 ) -> None:
-    stem = sounds.record(tmp_path / f"a.{form}", form, sounds.tone())
+    stem = sounds.record(tmp_path / f"a.{form}", form, sounds.tone(seconds=0.1))
     # the server's names have a wrong extension
     urls = {key: files.put(f"{key}.mp3", stem.read_bytes()) for key in ("vocals", "drums", "bass")}
     job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
@@ -511,23 +522,19 @@ async def test_a_kill_while_stems_are_measured_loses_and_doubles_nothing(
 
 
 async def test_a_run_that_sends_the_rest_states_what_the_first_run_knew(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, music: bytes, tone: bytes
+    product: Product, delivery: Delivery, files: FileServer, four: Job, music: bytes
 ) -> None:
-    urls = {key: files.put(f"{key}.mp3", tone) for key in TWELVE}
-    urls[TWELVE[2]] = files.put("song.mp3", music)
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
-    held = [files.hold(f"{key}.mp3") for key in TWELVE[6:]]
-    running = asyncio.create_task(delivery.run(job.id))
-    with anyio.fail_after(100):
-        while not await product.store.sent(job.id):  # noqa: ASYNC110
-            await anyio.sleep(0.01)
+    files.put("drums.mp3", music)
+    held = [files.hold(f"{key}.mp3") for key in FOUR[2:]]
+    running = asyncio.create_task(delivery.run(four.id))
+    await first_album(product, four)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     for event in held:
         event.set()
-    await delivery.run(job.id)
-    assert shown(product, job).text == "✅ “Morning Line”: 12 stems are here.\n104 BPM"
-    assert len(set(field(stems(product, job.chat_id), "title"))) == 12
+    await delivery.run(four.id)
+    assert shown(product, four).text == "✅ “Morning Line”: 4 stems are here.\n104 BPM"
+    assert len(set(field(stems(product, four.chat_id), "title"))) == 4
 
 
 async def test_an_unexpected_error_of_the_tag_writer_is_logged_once_with_its_traceback(
@@ -606,7 +613,7 @@ async def test_a_result_of_silent_stems_only_is_explained(
 def silence(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A silent MP3."""
     path = tmp_path_factory.mktemp("silence") / "silence.mp3"
-    return sounds.record(path, "mp3", 0 * sounds.tone()).read_bytes()
+    return sounds.record(path, "mp3", 0 * sounds.tone(seconds=0.1)).read_bytes()
 
 
 async def test_the_duration_of_a_job_is_noted_once(
@@ -837,7 +844,7 @@ async def test_a_page_in_place_of_a_stem_is_not_sent(
 async def test_audio_of_an_unknown_format_is_sent_unchanged(
     product: Product, delivery: Delivery, files: FileServer, two: Job, tmp_path: Path
 ) -> None:
-    sound = sounds.record(tmp_path / "a", "webm", sounds.tone()).read_bytes()
+    sound = sounds.record(tmp_path / "a", "webm", sounds.tone(seconds=0.1)).read_bytes()
     files.put("vocals.mp3", sound)
     await delivery.run(two.id)
     sent = [message.media for message in stems(product, two.chat_id)]
@@ -902,81 +909,77 @@ async def test_a_repeated_run_sends_nothing(
 
 
 async def test_the_rest_is_sent_after_a_kill_between_two_albums(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, four: Job
 ) -> None:
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
-    held = [files.hold(f"{key}.mp3") for key in TWELVE[6:]]
-    recorded: dict[str, Any] = {}
-    running = asyncio.create_task(delivery.run(job.id))
-    async with asyncio.timeout(120):
-        while len(recorded) < 6:
-            recorded = await product.store.sent(job.id)
+    held = [files.hold(f"{key}.mp3") for key in FOUR[2:]]
+    running = asyncio.create_task(delivery.run(four.id))
+    await first_album(product, four)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert len(stems(product, job.chat_id)) == 6
-    assert (await product.job(job.id)).state is JobState.DELIVERING
+    assert len(stems(product, four.chat_id)) == 2
+    assert (await product.job(four.id)).state is JobState.DELIVERING
     for event in held:
         event.set()
     files.requests.clear()
-    await delivery.run(job.id)
-    assert set(files.asked) == {f"{key}.mp3" for key in TWELVE[6:]}
-    arrived = stems(product, job.chat_id)
-    assert len(arrived) == 12
-    assert len(set(field(arrived, "title"))) == 12
-    assert shown(product, job).text == "✅ “Morning Line”: 12 stems are here."
+    await delivery.run(four.id)
+    assert set(files.asked) == {f"{key}.mp3" for key in FOUR[2:]}
+    arrived = stems(product, four.chat_id)
+    assert len(arrived) == 4
+    assert len(set(field(arrived, "title"))) == 4
+    assert shown(product, four).text == "✅ “Morning Line”: 4 stems are here."
+
+
+async def first_album(product: Product, job: Job) -> None:
+    """Wait until the first album is recorded: one in flight may arrive twice."""
+    with anyio.fail_after(WAIT_S):
+        while not await product.store.sent(job.id):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
 
 
 @asynccontextmanager
 async def half_sent(product: Product, delivery: Delivery, files: FileServer, job: Job) -> AsyncIterator[None]:
-    """A run that has sent six of twelve stems, and has the last one when the block ends."""
-    held = files.hold(f"{TWELVE[-1]}.mp3")
+    """A run that has sent two of four stems, and has the last one when the block ends."""
+    held = files.hold(f"{FOUR[-1]}.mp3")
     frozen = asyncio.create_task(delivery.run(job.id))
-    with anyio.fail_after(30):  # until they are recorded: an album in flight may arrive twice
-        while len(await product.store.sent(job.id)) < 6:  # noqa: ASYNC110
-            await anyio.sleep(0.01)
+    await first_album(product, job)
     yield
     held.set()
     await frozen
 
 
-@pytest.fixture
-async def job_of_twelve(product: Product, sent: Message, put: Callable[..., dict[str, str]]) -> Job:
-    return await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
-
-
 @pytest.mark.parametrize("is_delivered_again", [False, True])
 async def test_a_run_that_was_replaced_leaves_the_rest_to_the_new_run(
-    product: Product, delivery: Delivery, files: FileServer, job_of_twelve: Job, is_delivered_again: bool
+    product: Product, delivery: Delivery, files: FileServer, four: Job, is_delivered_again: bool
 ) -> None:
     """The first run was only cut off from Redis for longer than its lease.
 
     Delivering again restarts the count of runs: both runs are the first of their count.
     """
-    job = job_of_twelve
+    job = four
     async with half_sent(product, delivery, files, job):
         if is_delivered_again:
             given_up = Failure("undeliverable", charged=True)
             assert await product.store.fail(job.id, [JobState.DELIVERING], given_up)
             assert await product.store.deliver_again(job.id)
         successor = asyncio.create_task(product.delivery().run(job.id))
-        await until(lambda: files.asked.count(f"{TWELVE[-1]}.mp3") == 2)
+        await until(lambda: files.asked.count(f"{FOUR[-1]}.mp3") == 2)
     await successor
-    assert len(stems(product, job.chat_id)) == 12
+    assert len(stems(product, job.chat_id)) == 4
     assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
 async def test_nothing_more_is_sent_of_a_dropped_job(
-    product: Product, delivery: Delivery, files: FileServer, job_of_twelve: Job
+    product: Product, delivery: Delivery, files: FileServer, four: Job
 ) -> None:
-    job, dropped = job_of_twelve, Failure("undeliverable", charged=True)
+    job, dropped = four, Failure("undeliverable", charged=True)
     async with half_sent(product, delivery, files, job):
         assert await product.store.fail(job.id, [JobState.DELIVERING], dropped)
-    assert len(stems(product, job.chat_id)) == 6
+    assert len(stems(product, job.chat_id)) == 2
     assert (await product.job(job.id)).failure == dropped
     # the user fetches the missing stems
     await product.store.deliver_again(job.id)
     await delivery.run(job.id)
-    assert len(stems(product, job.chat_id)) == 12
+    assert len(stems(product, job.chat_id)) == 4
 
 
 @pytest.mark.parametrize(
@@ -1206,10 +1209,11 @@ async def test_a_delivery_that_kills_its_process_is_not_repeated_for_ever(
 
 
 async def test_a_cancelled_run_does_not_count_as_broken(
-    product: Product, delivery: Delivery, files: FileServer, two: Job
+    product: Product, delivery: Delivery, files: FileServer, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("worker.delivery.MAX_BROKEN_RUNS", 1)
     held = [files.hold(f"{name}.mp3") for name in ("vocals", "instrumental")]
-    for count in range(1, MAX_BROKEN_RUNS + 2):
+    for count in range(1, 3):
         running = asyncio.create_task(delivery.run(two.id))
         await until(lambda count=count: len(files.requests) == 2 * count)
         running.cancel()
@@ -1222,11 +1226,11 @@ async def test_a_cancelled_run_does_not_count_as_broken(
 
 
 async def test_a_postponed_run_does_not_count_as_broken(
-    product: Product, delivery: Delivery, two: Job
+    product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faults = product.telegram.faults
-    faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=MAX_BROKEN_RUNS + 1)
-    for _ in range(MAX_BROKEN_RUNS + 1):
+    monkeypatch.setattr("worker.delivery.MAX_BROKEN_RUNS", 1)
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=2)
+    for _ in range(2):
         with pytest.raises(TryLater):
             await delivery.run(two.id)
     await delivery.run(two.id)
@@ -1248,8 +1252,8 @@ async def test_the_progress_message_is_written_once_for_all_runs(
 ) -> None:
     """Each message takes of the limits that the stems need."""
     monkeypatch.setattr("worker.delivery.WORTH_SHOWING_S", 0)
-    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=3)
-    for _ in range(3):
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=2)
+    for _ in range(2):
         with pytest.raises(TryLater):
             await delivery.run(two.id)
     assert _written(product) == 1
