@@ -177,16 +177,19 @@ async def test_stems_have_the_cover_of_the_source(
         assert product.telegram.file_location(thumbnail["file_id"]).read_bytes() == original
 
 
-@pytest.mark.parametrize("fault", [FaultKind.FILE_GONE, FaultKind.RESET_BEFORE])
 async def test_an_unavailable_cover_delays_nothing(
-    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], fault: FaultKind
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
-    source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
-    job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
-    product.telegram.faults.add(fault, method="download")
-    await delivery.run(job.id)
-    assert len(stems(product, job.chat_id)) == 2
+    source, result = (
+        replace(new_job(sent).source, thumbnail_file_id=cover["file_id"]),
+        result_of(put("vocals")),
+    )
+    for number, fault in enumerate((FaultKind.FILE_GONE, FaultKind.RESET_BEFORE), 1):
+        product.telegram.faults.add(fault, method="download")
+        job = await product.at(JobState.DELIVERING, sent, source=source, result=result, task_id=fault)
+        await delivery.run(job.id)
+        assert len(stems(product, job.chat_id)) == number, fault
 
 
 async def test_a_cover_that_the_shared_disk_does_not_give_delays_nothing(
@@ -225,27 +228,24 @@ async def in_topic(product: Product, user: User, song: Path) -> Message:
     return await product.telegram.send_file(forum.id, song, thread_id=thread_id)
 
 
-@pytest.mark.parametrize("topic", ["open", "closed", "deleted"])
 async def test_stems_arrive_in_the_topic_or_else_in_its_group(
-    product: Product,
-    delivery: Delivery,
-    alice: User,
-    song: Path,
-    put: Callable[..., dict[str, str]],
-    topic: str,
+    product: Product, delivery: Delivery, alice: User, song: Path, put: Callable[..., dict[str, str]]
 ) -> None:
-    sent = await in_topic(product, alice, song)
-    assert sent.thread_id
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
-    if topic == "closed":
-        product.telegram.close_topic(job.chat_id, sent.thread_id)
-    elif topic == "deleted":
-        product.telegram.delete_topic(job.chat_id, sent.thread_id)
-    await delivery.run(job.id)
-    arrived = stems(product, job.chat_id)
-    assert len(arrived) == 2
-    assert {message.thread_id for message in arrived} == {sent.thread_id if topic == "open" else None}
-    assert (await product.job(job.id)).state is JobState.DELIVERED
+    result, telegram = result_of(put("vocals", "drums")), product.telegram
+    for topic, change in (
+        ("open", None),
+        ("closed", telegram.close_topic),
+        ("deleted", telegram.delete_topic),
+    ):
+        sent = await in_topic(product, alice, song)
+        assert sent.thread_id
+        job = await product.at(JobState.DELIVERING, sent, result=result, task_id=topic)
+        if change:
+            change(job.chat_id, sent.thread_id)
+        await delivery.run(job.id)
+        thread_ids = [message.thread_id for message in stems(product, job.chat_id)]
+        assert thread_ids == [None if change else sent.thread_id] * 2, topic
+        assert (await product.job(job.id)).state is JobState.DELIVERED, topic
 
 
 async def test_a_chat_that_takes_no_music_now_gets_its_stems_later(
@@ -645,16 +645,18 @@ async def test_the_duration_of_a_late_result_is_not_noted(
     assert await paces(product) == []
 
 
-@pytest.mark.parametrize("code", [200, 500])
 async def test_an_instrument_is_popular_once_it_was_delivered(
-    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], code: int
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    stems_of = result_of(put("snare")) if code == 200 else Result(code)
     chosen = {"mode": Mode.SPLIT_STEM_ADVANCED, "instrument": "Snare", "picked_at": product.clock()}
-    job = await product.at(JobState.DELIVERING, sent, result=stems_of, **chosen)
-    await delivery.run(job.id)
-    first = (await product.job_statistics.instruments())[0]
-    assert first == ("Snare" if code == 200 else INSTRUMENTS[0])
+    popular = []
+    for result in (Result(500), result_of(put("snare"))):
+        job = await product.at(
+            JobState.DELIVERING, sent, result=result, task_id=f"task-{result.code}", **chosen
+        )
+        await delivery.run(job.id)
+        popular.append((await product.job_statistics.instruments())[0])
+    assert popular == [INSTRUMENTS[0], "Snare"]
 
 
 async def paces(product: Product) -> list[str]:
@@ -982,20 +984,18 @@ async def test_nothing_more_is_sent_of_a_dropped_job(
     assert len(stems(product, job.chat_id)) == 4
 
 
-@pytest.mark.parametrize(
-    ("code", "charged", "helps"),
-    [(400, True, False), (531, False, True), (599, True, True)],
-)
 async def test_a_failure_is_explained_with_its_code(
-    product: Product, delivery: Delivery, sent: Message, code: int, charged: bool, helps: bool
+    product: Product, delivery: Delivery, sent: Message
 ) -> None:
-    job = await product.at(JobState.DELIVERING, sent, result=Result(code))
-    await delivery.run(job.id)
-    assert (await product.job(job.id)).failure == Failure(str(code), charged=charged)
-    message = shown(product, job)
-    assert message.text.startswith(f"⚠️ That did not work (code {code}).")
-    assert ("The service charged for this try." if charged else "This try cost nothing.") in message.text
-    assert labels(message) == (["🔁 Try again · 50 credits"] if helps else [])
+    for code, charged, helps in ((400, True, False), (531, False, True), (599, True, True)):
+        job = await product.at(JobState.DELIVERING, sent, result=Result(code), task_id=f"task-{code}")
+        await delivery.run(job.id)
+        assert (await product.job(job.id)).failure == Failure(str(code), charged=charged)
+        message = product.telegram.bot_messages(job.chat_id)[-1]
+        assert message.text.startswith(f"⚠️ That did not work (code {code}).")
+        told = "The service charged for this try." if charged else "This try cost nothing."
+        assert told in message.text, code
+        assert labels(message) == (["🔁 Try again · 50 credits"] if helps else []), code
     assert await product.store.open_jobs() == []
 
 
@@ -1144,15 +1144,13 @@ async def test_a_flood_wait_of_telegram_is_obeyed(
         assert len(stems(product, job.chat_id)) == 2
 
 
-@pytest.mark.parametrize("fault", [FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
-async def test_an_error_of_telegram_is_retried(
-    product: Product, delivery: Delivery, two: Job, fault: FaultKind
-) -> None:
-    product.telegram.faults.add(fault, method="sendMediaGroup")
-    with pytest.raises(TryLater) as later:
-        await delivery.run(two.id)
-    assert 0 < later.value.after_s <= 300
-    assert (await product.job(two.id)).state is JobState.DELIVERING
+async def test_an_error_of_telegram_is_retried(product: Product, delivery: Delivery, two: Job) -> None:
+    for fault in (FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE):
+        product.telegram.faults.add(fault, method="sendMediaGroup")
+        with pytest.raises(TryLater) as later:
+            await delivery.run(two.id)
+        assert 0 < later.value.after_s <= 300, fault
+        assert (await product.job(two.id)).state is JobState.DELIVERING, fault
     await delivery.run(two.id)
     assert len(stems(product, two.chat_id)) == 2
 

@@ -148,34 +148,31 @@ async def test_a_failed_callback_may_hide_a_success(product: Product, provider: 
     assert (await product.job(job.id)).state is JobState.DELIVERING
 
 
-@pytest.mark.parametrize(
-    ("answer", "code"),
-    [
-        (detail("GENERATE_AUDIO_FAILED", errorCode=501, errorMessage="x"), 501),
-        (detail("GENERATE_AUDIO_FAILED"), 501),
-        (detail("CREATE_TASK_FAILED", errorCode=None), 500),
-    ],
-)
-async def test_a_polled_failure_is_stored(
-    product: Product, provider: Provider, job: Job, answer: dict[str, Any], code: int
-) -> None:
-    provider.details["task-1"] = answer
+async def test_a_polled_failure_is_stored(product: Product, provider: Provider, sent: Message) -> None:
+    answers = {
+        "task-1": detail("GENERATE_AUDIO_FAILED", errorCode=501, errorMessage="x"),
+        "task-2": detail("GENERATE_AUDIO_FAILED"),
+        "task-3": detail("CREATE_TASK_FAILED", errorCode=None),
+    }
+    jobs = [await product.at(JobState.SEPARATING, sent, task_id=task_id) for task_id in answers]
+    provider.details.update(answers)
     product.clock.advance(AFTER_S + 1)
     await product.recovery().run()
-    now = await product.job(job.id)
-    assert (now.state, now.result) == (JobState.DELIVERING, Result(code))
-    assert await product.ordered() == [("deliver", job.id)]
+    assert await states(product, jobs) == [JobState.DELIVERING] * 3
+    assert [(await product.job(job.id)).result for job in jobs] == [Result(501), Result(501), Result(500)]
+    assert sorted(await product.ordered()) == sorted(("deliver", job.id) for job in jobs)
 
 
-@pytest.mark.parametrize("answer", [detail("PENDING"), detail("CALLBACK_EXCEPTION"), {}])
 async def test_a_poll_without_a_result_changes_nothing(
-    product: Product, provider: Provider, job: Job, answer: dict[str, Any]
+    product: Product, provider: Provider, sent: Message
 ) -> None:
-    provider.details["task-1"] = answer
+    answers = {"task-1": detail("PENDING"), "task-2": detail("CALLBACK_EXCEPTION"), "task-3": {}}
+    jobs = [await product.at(JobState.SEPARATING, sent, task_id=task_id) for task_id in answers]
+    provider.details.update(answers)
     product.clock.advance(LIMIT_S - 1)
     await product.recovery().run()
-    assert polls(provider) == 1
-    assert (await product.job(job.id)).state is JobState.SEPARATING
+    assert polls(provider) == 3
+    assert await states(product, jobs) == [JobState.SEPARATING] * 3
 
 
 async def test_a_job_is_polled_once_more_before_it_times_out(
@@ -355,23 +352,20 @@ async def test_a_job_that_was_not_picked_is_left_alone(product: Product, sent: M
     assert translations(product, job) == []
 
 
-@pytest.mark.parametrize(
-    ("state", "start"),
-    [
-        (JobState.DELIVERED, "⚠️ “Morning Line” was split"),
-        (JobState.FAILED, "⚠️ That did not work (code 500)."),
-        (JobState.CANCELLED, "✖️ Cancelled: “Morning Line”."),
-    ],
-)
-async def test_an_end_that_was_not_shown_is_shown_once(
-    product: Product, sent: Message, state: JobState, start: str
-) -> None:
-    job = await product.at(JobState.CHOOSING, sent)
-    await product.store.move(job.id, [JobState.CHOOSING], state, failure=Failure("500"))
+async def test_an_end_that_was_not_shown_is_shown_once(product: Product, sent: Message) -> None:
+    starts = {
+        JobState.DELIVERED: "⚠️ “Morning Line” was split",
+        JobState.FAILED: "⚠️ That did not work (code 500).",
+        JobState.CANCELLED: "✖️ Cancelled: “Morning Line”.",
+    }
+    for state in starts:
+        job = await product.at(JobState.CHOOSING, sent)
+        await product.store.move(job.id, [JobState.CHOOSING], state, failure=Failure("500"))
     for _ in range(3):
         await product.recovery().run()
-    (text,) = translations(product, job)
-    assert text.startswith(start)
+    found = sorted(translations(product, job))
+    assert len(found) == 3
+    assert all(text.startswith(start) for text, start in zip(found, sorted(starts.values()), strict=True))
     assert await product.store.open_jobs() == []
 
 
@@ -434,30 +428,31 @@ async def test_a_failed_step_does_not_stop_other_jobs(
     assert await states(product, jobs) == [JobState.DELIVERING, JobState.SEPARATING] * 2
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError(), TryLater(60, "why"), StoreRefused("wrong type")])
 async def test_an_exception_in_one_job_does_not_stop_other_jobs(
     product: Product,
     provider: Provider,
     sent: Message,
-    error: Exception,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    jobs = [await product.at(JobState.SEPARATING, sent, task_id=f"task-{n}") for n in range(4)]
-    for number in range(4):
+    jobs = [await product.at(JobState.SEPARATING, sent, task_id=f"task-{n}") for n in range(6)]
+    for number in range(6):
         provider.details[f"task-{number}"] = ready(provider)
+    errors = (ZeroDivisionError(), TryLater(60, "why"), StoreRefused("wrong type"))
+    raised = {job.id: error for job, error in zip(jobs, errors, strict=False)}
     receive = product.store.receive
 
     async def broken(job_id: str, *args: Any, **options: Any) -> Receipt:
-        if job_id == jobs[0].id:
-            raise error
+        if job_id in raised:
+            raise raised[job_id]
         return await receive(job_id, *args, **options)
 
     monkeypatch.setattr(product.store, "receive", broken)
     product.clock.advance(AFTER_S + 1)
     await product.recovery().run()
-    assert await states(product, jobs) == [JobState.SEPARATING, *[JobState.DELIVERING] * 3]
-    assert f"job {jobs[0].id}: {type(error).__name__}" in caplog.text
+    assert await states(product, jobs) == [JobState.SEPARATING] * 3 + [JobState.DELIVERING] * 3
+    for job_id, error in raised.items():
+        assert f"job {job_id}: {type(error).__name__}" in caplog.text
 
 
 async def picked(product: Product, sent: Message, count: int, begun: int = MAX_IN_FLIGHT) -> list[Job]:
@@ -558,13 +553,13 @@ async def test_a_failure_with_a_later_success_is_delivered(product: Product, sen
     assert translations(product, job) == []
 
 
-@pytest.mark.parametrize("code", ["empty", "undeliverable"])
-async def test_a_failed_delivery_is_shown(product: Product, sent: Message, code: str) -> None:
-    job = await product.at(JobState.DELIVERING, sent, result=Result(200))
-    assert await product.store.fail(job.id, [JobState.DELIVERING], Failure(code, charged=True))
+async def test_a_failed_delivery_is_shown(product: Product, sent: Message) -> None:
+    for code in ("empty", "undeliverable"):
+        job = await product.at(JobState.DELIVERING, sent, result=Result(200), task_id=code)
+        assert await product.store.fail(job.id, [JobState.DELIVERING], Failure(code, charged=True))
     await product.recovery().run()
     assert await product.ordered() == []
-    assert len(translations(product, job)) == 1
+    assert len(translations(product, job)) == 2
 
 
 async def test_recovery_goes_on_while_the_api_is_away(

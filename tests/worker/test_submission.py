@@ -136,18 +136,14 @@ async def test_our_own_separator_gets_the_format_and_telegrams_limit(
     assert 0 < provider.creates[0]["maxFileBytes"] < product.settings.max_upload_bytes - 400_000
 
 
-@pytest.mark.parametrize(
-    ("mode", "instrument"),
-    [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, ""), (Mode.SPLIT_STEM_ADVANCED, "Drum Kit")],
-)
 async def test_the_api_gets_the_mode_and_the_instrument_of_the_advanced_mode(
-    product: Product, provider: Provider, sent: Message, mode: Mode, instrument: str
+    product: Product, provider: Provider, sent: Message
 ) -> None:
-    job = await product.at(JobState.SUBMITTING, sent, mode=mode, instrument=instrument)
-    await product.submission().run(job.id)
-    (create,) = provider.creates
-    assert create["type"] == mode.value
-    assert create.get("stemName", "") == instrument
+    modes = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, ""), (Mode.SPLIT_STEM_ADVANCED, "Drum Kit")]
+    for mode, instrument in modes:
+        job = await product.at(JobState.SUBMITTING, sent, mode=mode, instrument=instrument)
+        await product.submission().run(job.id)
+    assert [(create["type"], create.get("stemName", "")) for create in provider.creates] == modes
 
 
 @pytest.mark.parametrize(
@@ -176,27 +172,32 @@ async def test_a_refusal_is_explained_and_costs_nothing(
     assert await product.store.open_jobs() == []
 
 
-@pytest.mark.parametrize("code", [402, 422])
 async def test_a_refusal_with_half_a_surrogate_pair_is_a_refusal(
-    product: Product, provider: Provider, job: Job, code: int
+    product: Product, provider: Provider, sent: Message
 ) -> None:
-    provider.refusal = (code, "no credits \ud83d")
-    assert await run_out(product, job) == []
-    assert (await product.job(job.id)).failure == Failure(str(code), charged=False)
-    assert len(provider.requests) == 1
+    for code in (402, 422):
+        provider.refusal = (code, "no credits \ud83d")
+        provider.requests.clear()
+        job = await product.at(JobState.SUBMITTING, sent)
+        assert await run_out(product, job) == []
+        assert (await product.job(job.id)).failure == Failure(str(code), charged=False)
+        assert len(provider.requests) == 1, code
 
 
-@pytest.mark.parametrize("code", [429, 405, 430])
 async def test_an_api_that_is_too_busy_is_called_three_times(
-    product: Product, provider: Provider, job: Job, code: int
+    product: Product, provider: Provider, sent: Message
 ) -> None:
-    provider.refusal = (code, "slow down")
-    pauses = await run_out(product, job)
-    assert len(pauses) == MAX_SUBMISSION_RUNS - 1
-    assert all(pause > 0 for pause in pauses)
-    assert len(provider.requests) == MAX_SUBMISSION_RUNS
-    assert (await product.job(job.id)).failure == Failure("429", charged=False)
-    assert "too busy right now" in shown(product, job).text
+    for code in (429, 405, 430):
+        provider.refusal = (code, "slow down")
+        provider.requests.clear()
+        job = await product.at(JobState.SUBMITTING, sent)
+        pauses = await run_out(product, job)
+        assert len(pauses) == MAX_SUBMISSION_RUNS - 1, code
+        assert all(pause > 0 for pause in pauses), code
+        assert len(provider.requests) == MAX_SUBMISSION_RUNS, code
+        assert (await product.job(job.id)).failure == Failure("429", charged=False), code
+    told = [message.text for message in product.telegram.bot_messages(sent.chat.id)]
+    assert ["too busy right now" in text for text in told] == [True] * 3
 
 
 async def test_an_api_that_recovers_takes_the_job(product: Product, provider: Provider, job: Job) -> None:
@@ -310,15 +311,16 @@ async def test_a_second_run_beside_a_live_call_does_not_call_its_answer_lost(
     assert (await product.job(job.id)).state is JobState.SEPARATING
 
 
-@pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.SEPARATING, JobState.DELIVERING])
 async def test_only_a_submitting_job_is_submitted(
-    product: Product, provider: Provider, sent: Message, state: JobState
+    product: Product, provider: Provider, sent: Message
 ) -> None:
-    job = await product.at(state, sent)
-    await product.submission().run(job.id)
+    others = (JobState.CHOOSING, JobState.SEPARATING, JobState.DELIVERING)
+    jobs = [await product.at(state, sent, task_id=f"task-{state}") for state in others]
+    for job in jobs:
+        await product.submission().run(job.id)
     await product.submission().run("0000000000000000")
     assert provider.requests == []
-    assert await product.job(job.id) == job
+    assert [await product.job(job.id) for job in jobs] == jobs
 
 
 async def test_a_callback_before_the_answer_is_not_undone_by_it(
@@ -446,13 +448,16 @@ async def test_an_upload_that_breaks_off_is_tried_again(
     assert len(provider.creates) == 1
 
 
-@pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
 async def test_a_failing_get_file_is_tried_three_times(
-    product: Product, provider: Provider, job: Job, fault: FaultKind
+    product: Product, provider: Provider, sent: Message
 ) -> None:
-    product.telegram.faults.add(fault, method="getFile", times=None)
-    assert len(await run_out(product, job, has_callbacks=False)) == MAX_SUBMISSION_RUNS - 1
-    assert (await product.job(job.id)).failure == Failure("unreachable", charged=False)
+    for fault in (FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE):
+        product.telegram.faults.clear()
+        product.telegram.faults.add(fault, method="getFile", times=None)
+        job = await product.at(JobState.SUBMITTING, sent)
+        pauses = await run_out(product, job, has_callbacks=False)
+        assert len(pauses) == MAX_SUBMISSION_RUNS - 1, fault
+        assert (await product.job(job.id)).failure == Failure("unreachable", charged=False), fault
     assert provider.creates == []
 
 
