@@ -12,7 +12,7 @@ from provider import KEY, Provider
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
-from sandbox.telegram.chats import Message, User
+from sandbox.telegram.chats import Message
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Failure, Job, JobState, Mode
@@ -36,12 +36,6 @@ async def product(redis_url: str, telegram: Telegram, provider: Provider) -> Asy
         open_product(redis_url, telegram, url, api_url=provider.url) as opened,
     ):
         yield opened
-
-
-@pytest.fixture
-async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
-    """Alice's message with the song."""
-    return await telegram.send_file(alice.id, song)
 
 
 @pytest.fixture
