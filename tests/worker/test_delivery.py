@@ -163,20 +163,6 @@ async def test_a_stem_has_the_duration_of_its_sound(
     assert field(arrived, "title") == ["Morning Line (Bass)", "Morning Line (Without Bass)"]
 
 
-async def test_stems_have_the_cover_of_the_source(
-    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
-) -> None:
-    cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
-    source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
-    job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
-    await delivery.run(job.id)
-    arrived = stems(product, job.chat_id)
-    assert len(arrived) == 2
-    original = product.telegram.file_location(cover["file_id"]).read_bytes()
-    for thumbnail in field(arrived, "thumbnail"):
-        assert product.telegram.file_location(thumbnail["file_id"]).read_bytes() == original
-
-
 async def test_an_unavailable_cover_delays_nothing(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
@@ -416,18 +402,22 @@ def tags_of(path: Path) -> dict[str, str]:
         return {key.lower(): value for key, value in container.metadata.items()}
 
 
-async def test_each_stem_has_tags_and_the_cover(
+async def test_each_stem_has_tags_and_the_cover_of_the_source(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
     source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
     job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
     await delivery.run(job.id)
+    (call,) = [call for call in product.telegram.calls if call.method == "sendMediaGroup"]
+    assert call.parameters["media"].count('"thumbnail"') == 2  # not only the pictures in their tags
     original = product.telegram.file_location(cover["file_id"]).read_bytes()
     for number, (message, name) in enumerate(
         zip(stems(product, job.chat_id), ("Vocals", "Drums"), strict=True)
     ):
         assert message.media
+        thumbnail = product.telegram.file_location(message.media["thumbnail"]["file_id"])
+        assert thumbnail.read_bytes() == original
         path = product.telegram.file_location(message.media["file_id"])
         tags = {key: value for key, value in tags_of(path).items() if key != "encoder"}
         assert tags == {
