@@ -8,6 +8,7 @@ import pytest
 from delivered import shown
 from fileserver import FileServer
 from product import Product, result_of
+from tones import beginning_with_tags
 
 import worker.audio.song_sample
 import worker.stems.fetcher
@@ -22,6 +23,7 @@ from stemdrop.services.song_measures import Measures
 from stemdrop.tasks.engine import Queue, Task
 
 NIGHT_CIRCUIT = Path(__file__).parents[2] / "sandbox" / "songs" / "night-circuit.mp3"
+LOST = Sent(1, "lost", "lost")
 
 
 @pytest.fixture
@@ -29,13 +31,20 @@ def product_options(files: FileServer) -> dict[str, Any]:
     return {"api_url": files.url}
 
 
+@pytest.fixture(scope="module")
+def stem(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Seventeen seconds, of which a sample has the tempo and the key of the whole."""
+    return beginning_with_tags(NIGHT_CIRCUIT, tmp_path_factory.mktemp("stem") / "stem.mp3", 17).read_bytes()
+
+
 @pytest.fixture
-async def job(product: Product, files: FileServer, sent: Message, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """A delivered song of 24 seconds, which counts as a long one."""
-    monkeypatch.setattr(worker.audio.song_sample, "_MIN_SAMPLED_S", 20)
+async def job(
+    product: Product, files: FileServer, sent: Message, stem: bytes, monkeypatch: pytest.MonkeyPatch
+) -> Job:
+    """A delivered song that counts as a long one."""
+    monkeypatch.setattr(worker.audio.song_sample, "_MIN_SAMPLED_S", 16)
     monkeypatch.setattr(worker.stems.fetcher, "PAUSES_S", (0.001,))
-    song = NIGHT_CIRCUIT.read_bytes()
-    result = result_of({key: files.put(f"{key}.mp3", song) for key in ("vocals", "instrumental")})
+    result = result_of({key: files.put(f"{key}.mp3", stem) for key in ("vocals", "instrumental")})
     job = await product.at(JobState.DELIVERING, sent, result=result)
     await product.delivery().run(job.id)
     return await product.job(job.id)
@@ -112,7 +121,7 @@ async def test_stems_that_cannot_be_fetched_now_are_measured_later(
 async def test_a_stem_that_is_away_costs_no_second_download_of_the_others(
     product: Product, job: Job, files: FileServer
 ) -> None:
-    await product.store.tick(job.id, {"instrumental": Sent(1, "lost", "lost")})
+    await product.store.tick(job.id, {"instrumental": LOST})
     song = files.files["instrumental.mp3"]
     files.put("instrumental.mp3", status=503)
     measuring, before = product.measuring(), fetched(product)
@@ -134,7 +143,7 @@ async def test_a_song_is_measured_whole_after_an_unexpected_error(
     def fail(*_: object) -> None:
         raise MemoryError
 
-    await product.store.tick(job.id, {"instrumental": Sent(1, "lost", "lost")})
+    await product.store.tick(job.id, {"instrumental": LOST})
     song = files.files["instrumental.mp3"]
     files.put("instrumental.mp3", status=503)
     measuring = product.measuring()
@@ -150,7 +159,7 @@ async def test_few_unfinished_songs_are_remembered(
     product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.measuring._MAX_UNFINISHED", 1)
-    await product.store.tick(job.id, {"instrumental": Sent(1, "lost", "lost")})
+    await product.store.tick(job.id, {"instrumental": LOST})
     files.put("instrumental.mp3", status=503)
     other, sent = replace(job, id=Job.new_id()), await product.store.sent(job.id)
     await product.store.add(other, once=other.id)
@@ -167,7 +176,7 @@ async def test_few_unfinished_songs_are_remembered(
 async def test_stems_that_are_lost_are_not_measured_again(
     product: Product, job: Job, files: FileServer
 ) -> None:
-    await product.store.tick(job.id, dict.fromkeys(("vocals", "instrumental"), Sent(1, "lost", "lost")))
+    await product.store.tick(job.id, dict.fromkeys(("vocals", "instrumental"), LOST))
     files.files.clear()
     assert await product.song_measures.get(job) is None
     await product.measuring().run(job.id)
@@ -180,7 +189,7 @@ async def test_what_is_known_of_a_song_stays_known_when_a_stem_is_lost(
     product: Product, job: Job, files: FileServer, lost: str
 ) -> None:
     """The other stem may tell the exact beats, which clicks need."""
-    await product.store.tick(job.id, {lost: Sent(1, "lost", "lost")})
+    await product.store.tick(job.id, {lost: LOST})
     del files.files[f"{lost}.mp3"]
     await product.measuring().run(job.id)
     measures = await product.song_measures.get(job)
@@ -215,57 +224,66 @@ async def test_a_song_that_is_not_cached_is_not_measured_again(product: Product,
     assert await asked(product) == []
 
 
-async def test_clicks_are_placed_by_the_whole_song(product: Product, job: Job) -> None:
+@pytest.fixture
+async def remixed(product: Product, job: Job, files: FileServer, tone: bytes) -> Job:
+    """The job, of which Telegram has lost the vocals and the provider has short ones, which mix quickly."""
+    await product.store.tick(job.id, {"vocals": LOST})
+    files.put("vocals.mp3", tone)
+    return job
+
+
+COUNT_IN = Recipe(has_count_in=True).with_gain("instrumental", OFF_DB)
+
+
+async def test_clicks_are_placed_by_the_whole_song(product: Product, remixed: Job) -> None:
     """Also if Telegram does not give the stems at first."""
-    recipe = Recipe(has_count_in=True).with_gain("vocals", OFF_DB)
-    remix = await product.remixing.order(job, job.user_id, [recipe], by="tap", language="en")
+    remix = await product.remixing.order(remixed, remixed.user_id, [COUNT_IN], by="tap", language="en")
     assert remix
     renders = product.renders()
     product.telegram.faults.add(FaultKind.RESET_BEFORE, method="getFile")
     with pytest.raises(TryLater):
         await renders.run(remix.id)
     await renders.run(remix.id)
-    assert is_exact((await product.job(job.id)).facts)
-    titles = [it.media["title"] for it in product.telegram.bot_messages(job.chat_id) if it.media]
-    assert titles[-1] == "Morning Line (without vocals, count-in)"
+    assert is_exact((await product.job(remixed.id)).facts)
+    titles = [it.media["title"] for it in product.telegram.bot_messages(remixed.chat_id) if it.media]
+    assert titles[-1] == "Morning Line (only vocals, count-in)"
 
 
 async def test_a_remix_goes_on_at_last_without_clicks_if_a_stem_stays_away(
-    product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch
+    product: Product, remixed: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also if the remix does not need that stem itself."""
     monkeypatch.setattr("worker.renders.RUNS_THAT_WAIT", 1)
-    await product.store.tick(job.id, {"vocals": Sent(1, "lost", "lost")})
-    files.put("vocals.mp3", status=503)
-    recipe = Recipe(has_count_in=True).with_gain("vocals", OFF_DB)
-    remix = await product.remixing.order(job, job.user_id, [recipe], by="tap", language="en")
+    await product.store.tick(remixed.id, {"instrumental": LOST})
+    files.put("instrumental.mp3", status=503)
+    remix = await product.remixing.order(remixed, remixed.user_id, [COUNT_IN], by="tap", language="en")
     assert remix
     renders = product.renders()
     with pytest.raises(TryLater):
         await renders.run(remix.id)
     await renders.run(remix.id)
-    titles = [it.media["title"] for it in product.telegram.bot_messages(job.chat_id) if it.media]
-    assert titles[-1] == "Morning Line (without vocals)"
-    assert await product.song_measures.get(job) is None  # the stem may come back
+    titles = [it.media["title"] for it in product.telegram.bot_messages(remixed.chat_id) if it.media]
+    assert titles[-1] == "Morning Line (only vocals)"
+    assert await product.song_measures.get(remixed) is None  # the stem may come back
 
 
 @pytest.mark.parametrize("is_archive", [False, True])
 async def test_a_remix_without_clicks_is_not_sent_where_they_are_possible(
-    product: Product, job: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch, *, is_archive: bool
+    product: Product, remixed: Job, files: FileServer, monkeypatch: pytest.MonkeyPatch, *, is_archive: bool
 ) -> None:
     monkeypatch.setattr("worker.renders.RUNS_THAT_WAIT", 0)
-    await product.store.tick(job.id, {"vocals": Sent(1, "lost", "lost")})
-    song = files.files["vocals.mp3"]
-    files.put("vocals.mp3", status=503)
-    recipes = [Recipe(has_count_in=True, speed=speed).with_gain("vocals", OFF_DB) for speed in (100, 90)]
+    await product.store.tick(remixed.id, {"instrumental": LOST})
+    song = files.files["instrumental.mp3"]
+    files.put("instrumental.mp3", status=503)
+    recipes = [replace(COUNT_IN, speed=speed) for speed in (100, 90)]
     for tap in ("away", "back"):
-        now = await product.job(job.id)
+        now = await product.job(remixed.id)
         remix = await product.remixing.order(
-            now, job.user_id, recipes, by=tap, language="en", is_archive=is_archive
+            now, now.user_id, recipes, by=tap, language="en", is_archive=is_archive
         )
         assert remix
         await product.renders().run(remix.id)
-        files.files["vocals.mp3"] = song
-    sent = [it.media["file_id"] for it in product.telegram.bot_messages(job.chat_id) if it.media][-4:]
+        files.files["instrumental.mp3"] = song
+    sent = [it.media["file_id"] for it in product.telegram.bot_messages(remixed.chat_id) if it.media][-4:]
     without, with_clicks = (sent[-2:-1], sent[-1:]) if is_archive else (sent[:2], sent[2:])
     assert not set(without) & set(with_clicks)
