@@ -31,6 +31,7 @@ RARE_FORMS = {
     "mp2": (".mp2", "mp2", "mp2"),
     "float wav": (".wav", "wav", "pcm_f32le"),
 }
+_OPTIONS = {"libmp3lame": {"compression_level": "9"}}
 
 
 def tone(level_db: float = -10, seconds: float = 0.5) -> NDArray[np.float32]:
@@ -69,7 +70,8 @@ def _encoded(form: str, left: bytes, right: bytes) -> bytes:
     written = BytesIO()
     with av.open(written, "w", format=container_name) as container:
         stream = cast(AudioStream, container.add_stream(codec, rate=RATE, layout="stereo"))
-        stream.codec_context.options = {"strict": "experimental"}  # FFmpeg's own encoder of Vorbis
+        # FFmpeg's own encoder of Vorbis is experimental; LAME's usual level takes longer
+        stream.codec_context.options = {"strict": "experimental"} | _OPTIONS.get(codec, {})
         channels = np.stack([np.frombuffer(channel, np.float32) for channel in (left, right)])
         frame = av.AudioFrame.from_ndarray(channels, format="fltp", layout="stereo")
         # without a time base the samples that an encoder adds before the first one are not marked as such
