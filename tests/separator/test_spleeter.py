@@ -77,11 +77,12 @@ def truth(media: Path, decode: Decode) -> dict[str, Floats]:
 def test_the_demo_song(
     engine: SpleeterEngine, demo_song: Path, truth: dict[str, Floats], decode: Decode
 ) -> None:
-    length = truth["vocals"].shape[1]
-    mix = decode(demo_song)[:, :length]
+    """Eight seconds of it, in which everything plays."""
+    part = slice(8 * SAMPLE_RATE, 16 * SAMPLE_RATE)
+    mix = decode(demo_song)[:, part]
     stems = _separate(engine, mix)
-    assert _sdr_db(truth["vocals"], stems["vocals"]) >= 9.2
-    assert _sdr_db(truth["rest"], stems[REST]) >= 15.0
+    assert _sdr_db(truth["vocals"][:, part], stems["vocals"]) >= 9.3
+    assert _sdr_db(truth["rest"][:, part], stems[REST]) >= 13.5
     assert np.abs(stems["vocals"] + stems[REST] - mix).max() <= 1e-6
 
 

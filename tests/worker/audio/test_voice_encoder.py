@@ -53,7 +53,7 @@ def test_both_channels_are_mixed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["mp3", "flac"])
 def test_a_voice_message_is_as_loud_as_the_stem(tmp_path: Path, form: str, voice: VoiceFormat) -> None:
     for given_db in (-10, -1):
-        source = record(tmp_path / "stem", form, tone(given_db, seconds=2.0))
+        source = record(tmp_path / "stem", form, tone(given_db, seconds=1.0))
         encode_voice(source, tmp_path / "small", voice)
         assert level_db(tmp_path / "small") == pytest.approx(given_db, abs=0.6)
 
