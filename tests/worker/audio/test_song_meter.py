@@ -35,9 +35,14 @@ def meter_of(paths: dict[str, Path]) -> SongMeter:
 
 
 @cache
-def twice() -> NDArray[np.float32]:
-    """Harbour Waltz, twice."""
-    return np.tile(decode(SONGS / "harbour-waltz.mp3"), 2)
+def waltz() -> NDArray[np.float32]:
+    return decode(SONGS / "harbour-waltz.mp3")
+
+
+@pytest.fixture
+def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let half a minute count as a long song."""
+    monkeypatch.setattr("worker.audio.song_sample._MIN_SAMPLED_S", 20)
 
 
 def three_times(song: Path, target: Path) -> Path:
@@ -101,14 +106,15 @@ def test_without_drums_the_instrumental_or_the_rest_is_measured(
     assert facts.key == tonality
 
 
+@pytest.mark.usefixtures("sampled")
 @pytest.mark.parametrize("form", ["mp3", "flac"])
 def test_of_a_longer_song_a_sample_tells_the_same(tmp_path: Path, form: str) -> None:
-    """Songs that are repeated. Where the beats are, and the peaks, are known of whole stems alone."""
+    """Where the beats are, and the peaks, are known of whole stems alone."""
     if form == "mp3":  # whose frames are copied, since encoding takes long
         path = three_times(SONGS / "night-circuit.mp3", tmp_path / "0.mp3")
         length_s, key = 73.0, "F minor"
     else:
-        song = twice()
+        song = waltz()
         path = record(tmp_path / "0", form, song[0], song[1])
         length_s, key = song.shape[1] / RATE, "E♭ minor"  # at 48,000 Hz it is higher
     facts = {}
@@ -128,18 +134,19 @@ def test_of_a_longer_song_a_sample_tells_the_same(tmp_path: Path, form: str) -> 
 
 
 def test_a_break_in_the_middle_of_a_song_does_not_hide_its_tempo(tmp_path: Path) -> None:
-    song = twice().copy()
+    song = np.tile(waltz(), 2)
     song[:, round(song.shape[1] * 0.35) : round(song.shape[1] * 0.6)] = 0
-    path = record(tmp_path / "0", "flac", song[0], song[1])
+    path = record(tmp_path / "0", "wav", song[0], song[1])
     meter = SongMeter("a", [Stem("instrumental", "")])
-    asyncio.run(meter.measure(meter.stems[0], path, AudioFormat.FLAC, song.shape[1] / RATE))
+    asyncio.run(meter.measure(meter.stems[0], path, AudioFormat.WAV, song.shape[1] / RATE))
     facts = facts_of(meter)
     assert facts
     assert facts.bpm == pytest.approx(90 * 48 / 44.1, abs=0.5)
 
 
+@pytest.mark.usefixtures("sampled")
 def test_a_stem_that_is_shorter_than_any_place_of_a_sample_adds_nothing(tmp_path: Path) -> None:
-    song = twice()
+    song = waltz()
     paths = [
         record(tmp_path / "0", "wav", song[0], song[1]),
         record(tmp_path / "1", "wav", tone(seconds=0.05)),
