@@ -182,7 +182,7 @@ def test_a_file_that_cannot_have_tags_is_not_changed(tmp_path: Path, form: str, 
 
 
 def test_memory_does_not_grow_with_a_file_that_is_copied(tmp_path: Path) -> None:
-    path, size = tmp_path / "stem", 64 * 1024 * 1024
+    path, size = tmp_path / "stem", 16 * 1024 * 1024
     starts = {
         AudioFormat.MP3: b"",
         AudioFormat.FLAC: b"fLaC\x80\0\0\x22" + bytes(34),
