@@ -125,7 +125,8 @@ async def test_every_request_gets_a_documented_answer(product: Product, sent: Me
                 "source": product.links.source_url(job.id, ".mp3").split("/")[-2],
                 "telegram": product.links.updates_secret,
             }
-            nonces = [await product.probes.lay() for _ in range(100)]  # each serves once
+            count = 100 if endpoint.endswith("probe") else 1
+            nonces = [await product.probes.lay() for _ in range(count)]  # each serves once
             seen = await fuzz(client, endpoint, valid, nonces)
             assert min(seen) < 300, endpoint
             assert max(seen) >= 400, endpoint

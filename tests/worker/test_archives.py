@@ -68,12 +68,6 @@ def deliver(product: Product, files: FileServer, tone: bytes) -> Callable[..., A
     return delivered
 
 
-@pytest.fixture
-async def two(deliver: Callable[..., Awaitable[Job]], sent: Message) -> Job:
-    """A delivered job with vocals and instrumental."""
-    return await deliver(sent, "vocals", "instrumental")
-
-
 def zip_of(job: Job) -> str:
     return f"{job.id}:{Action.ZIP}"
 

@@ -85,9 +85,10 @@ def deliver(product: Product, files: FileServer, tone: bytes) -> Deliver:
 
 
 @pytest.fixture
-async def two(deliver: Deliver, sent: Message) -> Job:
-    """A delivered job with vocals and instrumental."""
-    return await deliver(sent, "vocals", "instrumental")
+async def two(product: Product, two: Job) -> Job:
+    """A delivered job with vocals and instrumental, of known tempo."""
+    await product.store.set(two.id, facts=FACTS)
+    return await product.job(two.id)
 
 
 _taps = count()
@@ -321,12 +322,13 @@ async def test_a_song_of_unknown_tempo_has_no_clicks(
 async def test_a_count_in_is_rendered(
     product: Product, renders: Renders, deliver: Deliver, sent: Message, tmp_path: Path
 ) -> None:
-    job = await deliver(sent, "vocals", "instrumental", sound=mp3(tmp_path / "a.mp3", 1))
+    sound, facts = mp3(tmp_path / "a.mp3", 1), replace(FACTS, bpm=240)
+    job = await deliver(sent, "vocals", "instrumental", sound=sound, facts=facts)
     await renders.run((await order(product, job, replace(KARAOKE, has_count_in=True))).id)
     (audio,) = remixed(product, job)
     assert audio.media
     assert audio.media["title"] == "Morning Line (without vocals, count-in)"
-    assert audio.media["duration"] == 6  # eight beats of 0.6 s, and a second of song
+    assert audio.media["duration"] == 3  # eight beats of 0.25 s, and a second of song
 
 
 async def test_a_lossless_job_gives_a_lossless_remix_or_mp3_where_that_is_too_large(
