@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from collections.abc import Awaitable, Callable
 from io import BytesIO
 
 import pytest
@@ -11,6 +12,7 @@ from tones import mp3
 
 from sandbox.telegram.chats import Message
 from stemdrop.domain.jobs import CachedStem, Job, JobState
+from stemdrop.domain.song_facts import SongFacts
 from stemdrop.storage.stem_cache import CachedStems
 
 
@@ -20,16 +22,30 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return mp3(tmp_path_factory.mktemp("tone") / "tone.mp3", 0.25)
 
 
+Deliver = Callable[..., Awaitable[Job]]
+
+
 @pytest.fixture
-async def two(product: Product, files: FileServer, sent: Message, tone: bytes) -> Job:
-    """A delivered job whose stems, vocals and instrumental, came from the cache, which is quicker."""
-    result, cached = result_of({key: files.put(f"{key}.mp3", tone) for key in ("vocals", "instrumental")}), []
-    for stem in result.stems:
-        stored = product.telegram.files.add_media(
-            "audio", product.telegram.files.read(BytesIO(tone)), stem.key
-        )
-        cached.append(CachedStem(stem.key, "audio", stored.file_id, f"Morning Line ({stem.key.title()})"))
-    job = await product.at(JobState.DELIVERING, sent, result=result, cached=tuple(cached))
-    await product.stem_cache.put(job, CachedStems(result, tuple(cached)))
-    await product.delivery().run(job.id)
-    return await product.job(job.id)
+def deliver_cached(product: Product, files: FileServer, sent: Message) -> Deliver:
+    """A function that delivers this sound as vocals and instrumental, both from the cache, which is quick."""
+
+    async def delivered(sound: bytes, facts: SongFacts | None = None) -> Job:
+        result = result_of({key: files.put(f"{key}.mp3", sound) for key in ("vocals", "instrumental")})
+        known, cached = product.telegram.files, list[CachedStem]()
+        for stem in result.stems:
+            stored = known.add_media("audio", known.read(BytesIO(sound)), f"{stem.key}.mp3")
+            title = f"Morning Line ({stem.key.title()})"
+            cached.append(CachedStem(stem.key, "audio", stored.file_id, title))
+        stems = tuple(cached)
+        job = await product.at(JobState.DELIVERING, sent, result=result, cached=stems, facts=facts)
+        await product.stem_cache.put(job, CachedStems(result, stems, facts))
+        await product.delivery().run(job.id)
+        return await product.job(job.id)
+
+    return delivered
+
+
+@pytest.fixture
+async def two(deliver_cached: Deliver, tone: bytes) -> Job:
+    """A delivered job with vocals and instrumental."""
+    return await deliver_cached(tone)

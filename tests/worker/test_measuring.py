@@ -1,5 +1,6 @@
 """A song whose sample was measured on delivery is measured whole when something needs that."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,21 +34,21 @@ def product_options(files: FileServer) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def stem(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Seventeen seconds, of which a sample has the tempo and the key of the whole."""
-    return beginning_with_tags(NIGHT_CIRCUIT, tmp_path_factory.mktemp("stem") / "stem.mp3", 17).read_bytes()
+    """Eleven seconds of music, enough for its tempo and key."""
+    return beginning_with_tags(NIGHT_CIRCUIT, tmp_path_factory.mktemp("stem") / "stem.mp3", 11).read_bytes()
+
+
+@pytest.fixture(autouse=True)
+def _a_long_song(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let these songs count as long ones."""
+    monkeypatch.setattr(worker.audio.song_sample, "_MIN_SAMPLED_S", 10)
+    monkeypatch.setattr(worker.stems.fetcher, "PAUSES_S", (0.001,))
 
 
 @pytest.fixture
-async def job(
-    product: Product, files: FileServer, sent: Message, stem: bytes, monkeypatch: pytest.MonkeyPatch
-) -> Job:
-    """A delivered song that counts as a long one."""
-    monkeypatch.setattr(worker.audio.song_sample, "_MIN_SAMPLED_S", 16)
-    monkeypatch.setattr(worker.stems.fetcher, "PAUSES_S", (0.001,))
-    result = result_of({key: files.put(f"{key}.mp3", stem) for key in ("vocals", "instrumental")})
-    job = await product.at(JobState.DELIVERING, sent, result=result)
-    await product.delivery().run(job.id)
-    return await product.job(job.id)
+async def job(deliver_cached: Callable[..., Awaitable[Job]], stem: bytes) -> Job:
+    """A delivered song of which a sample was measured."""
+    return await deliver_cached(stem, SongFacts(172.3, None, "F minor", -8.9))
 
 
 def is_exact(facts: SongFacts | None) -> bool:
@@ -63,11 +64,19 @@ async def asked(product: Product) -> list[str]:
     return await product.taken(Queue.RENDERS, Task.MEASURE)
 
 
-async def test_what_is_shown_on_delivery_is_known_by_a_sample(product: Product, job: Job) -> None:
+async def test_what_is_shown_on_delivery_is_known_by_a_sample(
+    product: Product, files: FileServer, sent: Message
+) -> None:
+    song = NIGHT_CIRCUIT.read_bytes()
+    result = result_of({key: files.put(f"{key}.mp3", song) for key in ("vocals", "instrumental")})
+    job = await product.at(JobState.DELIVERING, sent, result=result)
+    await product.delivery().run(job.id)
+    job = await product.job(job.id)
     assert shown(product, job).text.startswith("✅ “Morning Line”: 2 stems are here.\n172 BPM · F minor · −")
     assert job.facts
     assert not job.facts.has_beats
     assert job.facts.bpm == pytest.approx(172, abs=0.5)
+    assert await product.song_measures.get(job) is None  # the whole song was not measured
 
 
 async def test_whole_stems_are_measured_once_when_they_are_asked_for(product: Product, job: Job) -> None:
@@ -275,7 +284,8 @@ async def test_a_remix_without_clicks_is_not_sent_where_they_are_possible(
     await product.store.tick(remixed.id, {"instrumental": LOST})
     song = files.files["instrumental.mp3"]
     files.put("instrumental.mp3", status=503)
-    recipes = [replace(COUNT_IN, speed=speed) for speed in (100, 90)]
+    metronome = replace(COUNT_IN, has_count_in=False, has_metronome=True)
+    recipes = [replace(metronome, speed=speed) for speed in (100, 90)]
     for tap in ("away", "back"):
         now = await product.job(remixed.id)
         remix = await product.remixing.order(
