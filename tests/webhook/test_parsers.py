@@ -52,7 +52,7 @@ BODIES = (
 def test_a_body_in_any_parts_is_parsed_like_the_whole_or_refused() -> None:
     with asyncio.Runner() as runner:
 
-        @fuzzed(100)
+        @fuzzed(50)
         @given(BODIES, st.lists(st.integers(0, 6000), max_size=4))
         def hold(body: bytes, cuts: list[int]) -> None:
             parts = [body[start:end] for start, end in pairwise([0, *sorted(cuts), len(body)])]

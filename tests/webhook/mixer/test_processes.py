@@ -77,7 +77,7 @@ async def webhook(
 
 async def test_the_stems_of_many_songs_are_cut_in_turn(tmp_path: Path) -> None:
     source = tmp_path / "source.mp3"
-    mp3(source, 3.5)
+    mp3(source, 3.1)
 
     async def cut(number: int) -> int:
         folder = tmp_path / str(number)

@@ -42,7 +42,7 @@ def samples_of(content: bytes) -> NDArray[np.int16]:
     return np.repeat(whole, 2, axis=0) if is_mono else whole
 
 
-def sound(codec: str, form: str, layout: str = "stereo", rate: int = 44_100, seconds: float = 3.5) -> bytes:
+def sound(codec: str, form: str, layout: str = "stereo", rate: int = 44_100, seconds: float = 3.1) -> bytes:
     """Noise that differs in its channels."""
     channels = 1 if layout == "mono" else 2
     noise = np.random.default_rng(1).integers(-9000, 9000, (channels, int(rate * seconds)), np.int16)
