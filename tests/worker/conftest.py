@@ -18,8 +18,8 @@ from stemdrop.storage.stem_cache import CachedStems
 
 @pytest.fixture(scope="session")
 def tone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A quarter of a second of a real, small MP3: most tests send many stems, whatever is in them."""
-    return mp3(tmp_path_factory.mktemp("tone") / "tone.mp3", 0.25)
+    """A tenth of a second of a real, small MP3: most tests send many stems, whatever is in them."""
+    return mp3(tmp_path_factory.mktemp("tone") / "tone.mp3", 0.1)
 
 
 Deliver = Callable[..., Awaitable[Job]]
