@@ -5,10 +5,15 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.internal.conjecture import providers
 from hypothesis.strategies import SearchStrategy
 
 # The multiple of the suite's number of examples; unless it is 0, each run makes up new ones.
 FUZZ = int(os.environ.get("FUZZ", "0"))
+if not FUZZ:
+    # else Hypothesis parses all imported modules for constants: that takes each process up to a second, and
+    # makes the examples depend on what was imported before
+    providers._get_local_constants = lambda: providers._local_constants
 
 # With lone surrogates, which JSON can hold and nothing can store.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
