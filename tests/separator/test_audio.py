@@ -131,7 +131,7 @@ def test_lossless_stems_have_the_bits_of_their_source(
     bits: str,
     kind: FileFormat,
 ) -> None:
-    source = write_audio(tmp_path / name, tone(1.0))  # the WAV file has floats
+    source = write_audio(tmp_path / name, tone(0.4))  # the WAV file has floats
     files = write_stems(EngineRequest(source, tmp_path, "vocals", kind, 60), _halves).files.values()
     for file in files:
         with av.open(str(file)) as stem:
@@ -144,7 +144,7 @@ def test_a_stem_that_gets_too_large_becomes_mp3(
     tmp_path: Path, write_audio: WriteAudio, decode: Decode
 ) -> None:
     """During the song, and by its last byte."""
-    length = round(2.3 * SECOND)
+    length = round(1.3 * SECOND)
     noise = np.random.default_rng(1).normal(0, 0.1, (2, length)).astype(np.float32)
     source = write_audio(tmp_path / "song.flac", noise, title="Ein Lied")
     whole = write_stems(EngineRequest(source, tmp_path, "vocals", FileFormat.FLAC, 60), _halves)
@@ -157,7 +157,7 @@ def test_a_stem_that_gets_too_large_becomes_mp3(
         assert sorted(folder.iterdir()) == sorted(files.values())
         sound = decode(files[REST])
         assert (files[REST].suffix, sound.shape[1]) == (kind, pytest.approx(length, abs=1200))
-        part = slice(SECOND, 2 * SECOND)
+        part = slice(SECOND // 2, SECOND)
         assert np.sqrt(np.mean((2 * sound[:, part] - noise[:, part]) ** 2)) < 0.05
         with av.open(str(files[REST])) as stem:
             assert stem.metadata["title"] == "Ein Lied (instrumental)"

@@ -297,22 +297,21 @@ async def test_an_order_without_any_available_stem_is_explained(
 
 
 @pytest.mark.parametrize(
-    ("stem_status", "api_status"),
-    [(503, 404), (410, 503)],
+    ("order", "kind", "count", "stem_status", "api_status"),
+    [(zip_of, "document", 1, 503, 404), (small_of, "voice", 2, 410, 503)],
     ids=["stem host away", "link expired and API away"],
 )
-@pytest.mark.parametrize(("order", "kind", "count"), [(zip_of, "document", 1), (small_of, "voice", 2)])
 async def test_an_order_waits_for_a_stem_that_is_away(
     product: Product,
     archives: Archives,
     files: FileServer,
     two: Job,
     tone: bytes,
-    stem_status: int,
-    api_status: int,
     order: Callable[[Job], str],
     kind: str,
     count: int,
+    stem_status: int,
+    api_status: int,
 ) -> None:
     downloads_end(product)
     files.put("instrumental.mp3", status=stem_status)

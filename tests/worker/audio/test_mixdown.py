@@ -197,7 +197,7 @@ def test_a_stem_that_cannot_be_decoded_is_told(
 
 
 def test_a_damaged_stem_is_mixed_in_step_with_the_others(tmp_path: Path) -> None:
-    good, bad = stem(tmp_path / "a.flac", tone(seconds=4)), stem(tmp_path / "b", tone(-20, 4), form="m4a")
+    good, bad = stem(tmp_path / "a.flac", tone(seconds=3)), stem(tmp_path / "b", tone(-20, 3), form="m4a")
     whole = rendered([good, bad], tmp_path / "c")
     damage(bad.path)
     mixed = rendered([good, bad], tmp_path / "d")
@@ -208,7 +208,7 @@ def test_a_damaged_stem_is_mixed_in_step_with_the_others(tmp_path: Path) -> None
 @pytest.mark.parametrize("form", [AudioFormat.FLAC, AudioFormat.MP3])
 @pytest.mark.parametrize("speed", [100, 80])
 def test_samples_that_are_no_numbers_do_no_harm(tmp_path: Path, speed: int, form: AudioFormat) -> None:
-    given = stem(tmp_path / "a", without_numbers(tone(seconds=2)), form="float wav")
+    given = stem(tmp_path / "a", without_numbers(tone(seconds=1.6)), form="float wav")
     samples = rendered([given], tmp_path / "b", Recipe(speed=speed), form)
     assert np.abs(samples).max() <= 1
     assert decibels(samples[:, RATE : -RATE // 2].std() * 2**0.5) == pytest.approx(-10, abs=0.5)
