@@ -77,10 +77,10 @@ async def mixer(product: Product) -> AsyncIterator[Mixer]:
 
 @pytest.fixture(scope="session")
 def stems(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """The vocals are the first 7 seconds of the song, the instrumental is one second of a tone."""
+    """The vocals are the first 6.5 seconds of the song, the instrumental is one second of a tone."""
     folder = tmp_path_factory.mktemp("stems")
     song = Path(__file__).parents[3] / "sandbox" / "songs" / "demo-song.mp3"
-    vocals = beginning_with_tags(song, folder / "vocals.mp3", 7).read_bytes()
+    vocals = beginning_with_tags(song, folder / "vocals.mp3", 6.5).read_bytes()
     return {"vocals": vocals, "instrumental": mp3(folder / "instrumental.mp3")}
 
 

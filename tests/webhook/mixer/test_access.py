@@ -360,7 +360,7 @@ async def test_every_answer_has_the_strict_headers(mixer: Mixer, job: Job, alice
     token = await mixer.token(job, alice)
     requests = [
         ("GET", "/mixer/"),
-        ("GET", f"/mixer/segments/{token}/0/0.flac"),
+        ("GET", f"/mixer/segments/{token}/1/0.flac"),
         ("GET", "/mixer/segments/x/0/0.flac"),
         ("GET", "/mixer/nothing"),
         ("GET", "/mixer/open"),

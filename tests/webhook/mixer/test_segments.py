@@ -158,14 +158,15 @@ async def test_a_stem_that_cannot_be_had_is_said_so_and_tried_again_later(
     mixer: Mixer, job: Job, alice: User, tmp_path: Path
 ) -> None:
     telegram, product = mixer.product.telegram, mixer.product
-    cases: list[tuple[bytes | None, int | None, FaultKind | None, tuple[int, str]]] = [
+    cases: list[tuple[bytes | None, int | None, tuple[FaultKind, str] | None, tuple[int, str]]] = [
         (b"no sound at all", None, None, (404, "not_audio")),
         (b"ID3" + bytes(5000), None, None, (404, "not_audio")),
         (of_unknown_codec(), None, None, (404, "not_audio")),
         (None, 100, None, (404, "too_big")),
-        (None, None, FaultKind.FILE_GONE, (404, "gone")),
-        (None, None, FaultKind.FILE_UNAVAILABLE, (503, "unavailable")),
-        (None, None, FaultKind.SERVER_ERROR, (503, "unavailable")),
+        (None, None, (FaultKind.FILE_GONE, "getFile"), (404, "gone")),
+        (None, None, (FaultKind.FILE_UNAVAILABLE, "getFile"), (503, "unavailable")),
+        (None, None, (FaultKind.SERVER_ERROR, "getFile"), (503, "unavailable")),
+        (None, None, (FaultKind.RESET_BEFORE, DOWNLOAD), (503, "unavailable")),
     ]
     for number, case in enumerate(cases):
         content, limit, fault, expected = case
@@ -175,7 +176,7 @@ async def test_a_stem_that_cannot_be_had_is_said_so_and_tried_again_later(
         if limit:
             telegram.limits = Limits(limit, 0)
         if fault:
-            telegram.faults.add(fault, method="getFile", times=None)
+            telegram.faults.add(fault[0], method=fault[1], times=None)
         token = await mixer.token(job, alice)
         answer = await mixer.segment(token, 0, 0)
         assert refusal(answer) == expected, case
@@ -189,14 +190,6 @@ async def test_a_stem_that_cannot_be_had_is_said_so_and_tried_again_later(
         again = await mixer.segment(token, 0, 0)
         assert again.status_code == (404 if content is not None else 200), case
         assert len(telegram.calls) > asked, case
-
-
-async def test_a_download_that_breaks_off_is_tried_again_later(mixer: Mixer, job: Job, alice: User) -> None:
-    token = await mixer.token(job, alice)
-    mixer.product.telegram.faults.add(FaultKind.RESET_BEFORE, method=DOWNLOAD)
-    assert refusal(await mixer.segment(token, 0, 0)) == (503, "unavailable")
-    mixer.product.clock.advance(60)
-    assert (await mixer.segment(token, 0, 0)).status_code == 200
 
 
 async def test_the_oldest_stems_make_room_for_new_ones_unless_they_are_in_use(
