@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+from hypothesis.internal import entropy
 from hypothesis.internal.conjecture import providers
 from hypothesis.strategies import SearchStrategy
 
@@ -14,6 +15,14 @@ if not FUZZ:
     # else Hypothesis parses all imported modules for constants: that takes each process up to a second, and
     # makes the examples depend on what was imported before
     providers._get_local_constants = lambda: providers._local_constants
+
+
+def _register(r: entropy.RandomLike) -> None:
+    """Register a thread's random numbers without collecting all garbage before."""
+    entropy.RANDOMS_TO_MANAGE[next(entropy._RKEY)] = r
+
+
+entropy.register_random = _register
 
 # With lone surrogates, which JSON can hold and nothing can store.
 TEXT = st.text(st.characters(exclude_categories=()), max_size=30)
