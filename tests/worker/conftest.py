@@ -1,25 +1,33 @@
 """Songs and stems of the worker's tests."""
 
-from pathlib import Path
-
 from collections.abc import Awaitable, Callable
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from fileserver import FileServer
 from product import Product, result_of
-from tones import mp3
+from tones import beginning_with_tags, mp3
 
 from sandbox.telegram.chats import Message
 from stemdrop.domain.jobs import CachedStem, Job, JobState
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.storage.stem_cache import CachedStems
 
+DEMO_SONG = Path(__file__).parents[2] / "sandbox" / "songs" / "demo-song.mp3"
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first second of the bundled song, with its tags: most tests send it, whatever it sounds like."""
+    return beginning_with_tags(DEMO_SONG, tmp_path_factory.mktemp("song") / DEMO_SONG.name, 1)
+
 
 @pytest.fixture(scope="session")
 def tone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A tenth of a second of a real, small MP3: most tests send many stems, whatever is in them."""
-    return mp3(tmp_path_factory.mktemp("tone") / "tone.mp3", 0.1)
+    """A tenth of a second of a real MP3, at the rate at which sound is measured: most tests send many stems,
+    whatever is in them."""
+    return mp3(tmp_path_factory.mktemp("tone") / "tone.mp3", 0.1, rate=24_000)
 
 
 Deliver = Callable[..., Awaitable[Job]]
