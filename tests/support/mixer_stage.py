@@ -52,7 +52,7 @@ class Stage:
     """
 
     stems: dict[str, NDArray[np.int16]]
-    segment_s: int = 3
+    segment_s: float = 3
     facts: dict[str, Any] | None = None
     language: str = "en"
     title: str = "Morning Line"
@@ -135,7 +135,7 @@ class Stage:
         if refused := self._refused(request):
             return refused
         samples = list(self.stems.values())[request.path_params["stem"]]
-        size, number = self.segment_s * RATE, int(request.path_params["name"].removesuffix(".flac"))
+        size, number = int(self.segment_s * RATE), int(request.path_params["name"].removesuffix(".flac"))
         part = samples[number * size : (number + 1) * size]
         if not len(part):  # the webhook has 10 ms of silence there
             part = np.zeros(RATE // 100, np.int16)
