@@ -11,26 +11,9 @@ from tones import mp3
 
 from sandbox.telegram.person_actions import Telegram
 
-from .conftest import Bot
+from .conftest import PHONE, Bot
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
-
-# When each of the sounds, heard alone, begins and ends in seconds, rendered by the page's own mixer.
-HEARD = """async (fileIds) => {
-  const { Split } = await import("/page/split.js");
-  const heard = [];
-  for (const index of fileIds.keys()) {
-    const context = new OfflineAudioContext(1, 4 * 44100, 44100);
-    const split = new Split(context);
-    const tracks = await split.load(fileIds);
-    split.mix.set(tracks[index], { isSolo: true });
-    split.transport.play();
-    const samples = (await context.startRendering()).getChannelData(0);
-    const isLoud = (sample) => Math.abs(sample) > 0.05;
-    heard.push([samples.findIndex(isLoud), samples.findLastIndex(isLoud)]);
-  }
-  return heard.map((ends) => ends.map((end) => end / 44100));
-}"""
 
 # Replaces the answers with what the bench shows by those that a test has put into `broken`.
 BREAK = """window.broken = [];
@@ -42,7 +25,7 @@ window.fetch = async (...all) => {
 LOST_AND_CUT_OFF = '() => broken.push(() => Promise.reject(new TypeError()), () => new Response("{"))'
 
 
-async def test_the_stems_are_heard_together_in_step(
+async def test_the_stems_of_a_song_are_played_together(
     browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
 ) -> None:
     songs = [tmp_path / f"Song ({stem}).mp3" for stem in ("Vocals", "Drums", "Bass")]
@@ -52,13 +35,7 @@ async def test_the_stems_are_heard_together_in_step(
         await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
         chat_id = next(iter(tg.users))
         original = await tg.send_file(chat_id, songs[0])
-        stems = await bot.sends(chat_id, *songs, reply_to=original)
-        heard = await page.evaluate(HEARD, [(stem.media or {})["file_id"] for stem in stems])
-        begins, ends = zip(*heard, strict=True)
-        assert max(begins) - min(begins) < 0.02
-        assert max(ends) - min(ends) < 0.02
-        assert all(end - begin == pytest.approx(2, abs=0.06) for begin, end in heard)
-
+        await bot.sends(chat_id, *songs, reply_to=original)
         await page.get_by_role("button", name="Hear the split").click()
         await page.get_by_role("button", name="Only Drums").click()
         await expect(page.get_by_role("group", name="Vocals")).to_have_class("track silent")
@@ -75,10 +52,13 @@ async def test_the_stems_are_heard_together_in_step(
         await expect(page.get_by_role("button", name="Hear the split")).to_be_focused()
 
 
-async def test_people_groups_and_topics(
+async def test_people_groups_topics_and_a_channel(
     browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
 ) -> None:
-    async with quiet_page(browser, url, viewport={"width": 360, "height": 740}) as page:
+    songs = [tmp_path / f"News ({stem}).mp3" for stem in ("Vocals", "Drums")]
+    for song in songs:
+        mp3(song)
+    async with quiet_page(browser, url, **PHONE) as page:
         await page.get_by_role("button", name="People and chats").click()
         await page.get_by_placeholder("Name").fill("小红")
         await page.get_by_label("Language").select_option("zh-hans")
@@ -128,14 +108,6 @@ async def test_people_groups_and_topics(
         await expect(page.get_by_role("heading", name="Songs")).to_be_visible()
         await expect(page.locator(".bubble")).to_have_text(re.compile("in the topic"))
 
-
-async def test_a_channel_has_no_authors_but_stems_to_hear(
-    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
-) -> None:
-    songs = [tmp_path / f"News ({stem}).mp3" for stem in ("Vocals", "Drums")]
-    for song in songs:
-        mp3(song)
-    async with quiet_page(browser, url) as page:
         await page.get_by_role("button", name="People and chats").click()
         await page.get_by_placeholder("Title").fill("Radio")
         await page.get_by_label("Kind").select_option("channel")

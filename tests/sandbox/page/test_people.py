@@ -7,6 +7,8 @@ from browser import assert_accessible
 from playwright.async_api import Page, expect
 from tones import mp3
 
+from sandbox.telegram.faults import DOWNLOAD, FaultKind
+
 from .conftest import PHONE, Sandbox, drop, said
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -42,7 +44,9 @@ async def test_a_stranger_is_let_in_and_another_one_invited(world: Sandbox, tmp_
     assert guest.id in world.telegram.users
 
 
-async def test_a_song_in_a_topic_is_split_there(world: Sandbox, tmp_path: Path) -> None:
+async def test_a_song_in_a_topic_that_could_not_be_fetched_is_split_there_when_tried_again(
+    world: Sandbox, tmp_path: Path
+) -> None:
     mp3(tmp_path / "Demo.mp3", title="Demo")
     async with world.page(world.guest("Rosa"), **PHONE) as page:
         await page.get_by_role("button", name="People and chats").click()
@@ -56,9 +60,15 @@ async def test_a_song_in_a_topic_is_split_there(world: Sandbox, tmp_path: Path) 
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("heading", name="Demos")).to_be_visible()
         await page.get_by_role("combobox", name="Message").fill("/stems")
+        world.telegram.faults.add(FaultKind.FILE_GONE, method=DOWNLOAD, times=None)
         await drop(page, tmp_path / "Demo.mp3")
         await page.get_by_role("button", name="Vocals + instrumental").click()
+        await expect(said(page, "That did not work (code 451)")).to_be_visible()
+        await assert_accessible(page)
+        world.telegram.faults.clear()
+        await page.get_by_role("button", name="Try again").click()
         await expect(said(page, "2 stems are here")).to_be_visible()
+        await expect(said(page, "That did not work")).to_have_count(0)
         await page.reload()
         await expect(page.get_by_role("button", name="Play Demo (Vocals)")).to_be_visible()
         await page.get_by_role("button", name="People and chats").click()

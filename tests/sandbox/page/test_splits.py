@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import assert_accessible, has_shown
+from browser import has_shown
 from playwright.async_api import Locator, Page, expect
 from tones import beginning_with_tags, mp3
 
 from sandbox.play.duration import measure
-from sandbox.telegram.faults import DOWNLOAD, FaultKind
+from sandbox.telegram.faults import FaultKind
 
-from .conftest import PHONE, Sandbox, drop, said
+from .conftest import Sandbox, drop, said
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -100,22 +100,6 @@ async def test_a_split_song_is_mixed_and_the_mix_arrives_in_the_chat(
         assert len(stems) == 5
         assert (mix or {})["title"] == name
         assert (mix or {})["duration"] == 6
-
-
-async def test_a_song_that_cannot_be_fetched_is_explained_and_tried_again(
-    world: Sandbox, tmp_path: Path
-) -> None:
-    mp3(tmp_path / "Lost.mp3", title="Lost")
-    async with world.page(world.guest("Eve"), **PHONE) as page:
-        world.telegram.faults.add(FaultKind.FILE_GONE, method=DOWNLOAD, times=None)
-        await drop(page, tmp_path / "Lost.mp3")
-        await page.get_by_role("button", name="Vocals + instrumental").click()
-        await expect(said(page, "That did not work (code 451)")).to_be_visible()
-        await assert_accessible(page)
-        world.telegram.faults.clear()
-        await page.get_by_role("button", name="Try again").click()
-        await expect(said(page, "2 stems are here")).to_be_visible()
-        await expect(said(page, "That did not work")).to_have_count(0)
 
 
 async def test_an_album_is_split_with_one_tap_in_the_order_of_its_songs(
