@@ -112,8 +112,10 @@ async def test_people_groups_topics_and_a_channel(
         await page.get_by_placeholder("Title").fill("Radio")
         await page.get_by_label("Kind").select_option("channel")
         await page.get_by_placeholder("Title").press("Enter")
+        await expect(page.get_by_placeholder("Title")).to_have_value("")
         await expect(page.get_by_role("button", name="Remove the bot")).to_be_visible()
         await page.keyboard.press("Escape")
+        await expect(page.get_by_role("heading", name="Radio")).to_be_visible()
         await page.locator("input[type=file]").set_input_files(songs[0])
         await expect(page.get_by_role("article", name="Radio: ♪ News (Vocals)")).to_be_visible()
         [channel] = [chat for chat in tg.chats.values() if chat.type == "channel"]

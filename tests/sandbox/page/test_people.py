@@ -44,9 +44,7 @@ async def test_a_stranger_is_let_in_and_another_one_invited(world: Sandbox, tmp_
     assert guest.id in world.telegram.users
 
 
-async def test_a_song_in_a_topic_that_could_not_be_fetched_is_split_there_when_tried_again(
-    world: Sandbox, tmp_path: Path
-) -> None:
+async def test_a_song_in_a_topic_is_split_there_at_the_second_try(world: Sandbox, tmp_path: Path) -> None:
     mp3(tmp_path / "Demo.mp3", title="Demo")
     async with world.page(world.guest("Rosa"), **PHONE) as page:
         await page.get_by_role("button", name="People and chats").click()
