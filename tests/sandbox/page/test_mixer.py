@@ -44,19 +44,19 @@ def clicks_at(found: dict[str, Any]) -> list[float]:
 
 
 async def test_stems_are_in_step_to_the_sample_and_loop_seek_and_levels_are_exact(browser: Browser) -> None:
-    """Four stems click at half of each second, each with a sixteenth; a tone is the fifth."""
+    """Twelve stems click at half of each second, each with a sixteenth; a tone is the thirteenth."""
     seconds = 9
     clicks = np.zeros(seconds * RATE, np.int16)
     clicks[RATE // 2 :: RATE] = 2048
     tone = (9000 * np.sin(2 * np.pi * 441 * np.arange(seconds * RATE) / RATE)).astype(np.int16)
-    stage = Stage({**{f"Stem {number}": clicks for number in range(4)}, "Tone": tone}, segment_s=1)
-    without_tone = [0, "set", 4, {"isMuted": True}]
+    stage = Stage({**{f"Stem {number}": clicks for number in range(12)}, "Tone": tone}, segment_s=1)
+    without_tone = [0, "set", 12, {"isMuted": True}]
     async with stage.served() as url, quiet_page(browser, url) as page:
         found = await rendered(page, seconds, without_tone)
         assert clicks_at(found) == [second + 0.5 for second in range(seconds)]
-        assert [height for _, height in found["heard"]] == pytest.approx([0.25] * seconds, abs=1e-4)
+        assert [height for _, height in found["heard"]] == pytest.approx([0.75] * seconds, abs=1e-4)
         assert "0/8" in found["fetched"]
-        assert "4/6" not in found["fetched"]  # muted before its end was near
+        assert "12/6" not in found["fetched"]  # muted before its end was near
 
         looped = await rendered(
             page, 6, without_tone, [0, "mark", {"start": 2, "end": 4.25}], [5, "clearLoop"]
@@ -72,14 +72,14 @@ async def test_stems_are_in_step_to_the_sample_and_loop_seek_and_levels_are_exac
             [1, "set", 0, {"db": -12, "isMuted": False}],
         )
         heights = [height * 16 for _, height in joined["heard"]]
-        assert heights == pytest.approx([3, 3 + 10 ** (-12 / 20), 3 + 10 ** (-12 / 20)], abs=2e-3)
+        assert heights == pytest.approx([11, 11 + 10 ** (-12 / 20), 11 + 10 ** (-12 / 20)], abs=2e-3)
         assert clicks_at(joined) == [0.5, 1.5, 2.5]
 
         sought = await rendered(page, 4, without_tone, [1, "seek", 6.5 - 0.2], [3, "pause"])
         # The browser counts in blocks of 128 frames.
         assert clicks_at(sought) == pytest.approx([0.5, 1.2, 2.2], abs=128 / RATE)
 
-        slow = await rendered(page, 12, [0, "setSpeed", 80], [0, "set", 4, {"isSolo": True}])
+        slow = await rendered(page, 12, [0, "setSpeed", 80], [0, "set", 12, {"isSolo": True}])
         assert slow["end"] / RATE == pytest.approx(seconds / 0.8, abs=0.15)
         assert slow["crossings"] / (seconds / 0.8) == pytest.approx(441, rel=0.01)
 
