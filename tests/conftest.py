@@ -36,6 +36,9 @@ reduce_library_costs()
 redis_connections.name_their_makers()
 waits.wait_for_http()
 bot_api_types.watch_local_telegrams()
+telegram_bot.UNAVAILABLE_PAUSES_S = (0.001,) * 3
+# On a busy machine Redis or a test's process may stand still for seconds.
+connection.REDIS_COMMAND_TIMEOUT_S = connection.REDIS_CONNECT_TIMEOUT_S = 60
 # Set once for all servers that tests start, since each change of a level empties the caches of all loggers.
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
@@ -97,18 +100,6 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
         yield
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telegram_bot, "UNAVAILABLE_PAUSES_S", (0.001,) * 3)
-
-
-@pytest.fixture(autouse=True)
-def _patience_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Wait longer for Redis, since on a busy machine it or this process may stand still for seconds."""
-    monkeypatch.setattr(connection, "REDIS_COMMAND_TIMEOUT_S", 60)
-    monkeypatch.setattr(connection, "REDIS_CONNECT_TIMEOUT_S", 60)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -230,6 +231,10 @@ def _take_own_ports(number: int, workers: int) -> None:
     own_ports.candidates = own_ports.candidates[number::workers]
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def _work(
     session: pytest.Session,
     groups: list[list[pytest.Item]],
@@ -240,6 +245,9 @@ def _work(
     config = session.config
     plugins = config.pluginmanager
     capture = plugins.getplugin("capturemanager")
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # In place of Python's own handler asyncio would set one, and reset it, for each fixture and test.
+        signal.signal(signal.SIGINT, _interrupt)
     capture.start_global_capturing()  # into files of its own
     capture.suspend_global_capture()
     plugins.unregister(plugins.getplugin("terminalreporter"))
