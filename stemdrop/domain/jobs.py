@@ -232,6 +232,7 @@ class Job:
             self.state is JobState.FAILED
             and self.failure is not None
             and self.failure.code == "timeout"
+            and self.result is None
             and bool(self.task_id)
         )
 

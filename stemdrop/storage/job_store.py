@@ -179,7 +179,7 @@ class JobStore(CallSteps):
         await self._run(record_scripts.REOPEN, [JOB.format(job_id)], [job_id, self._clock()])
 
     async def mark_retried(self, job_id: str, new_id: str) -> None:
-        """Note that another job replaces this failed one: it is no longer polled, shown or listed."""
+        """Note that another job replaces this failed one: it is no longer shown or listed."""
         await self._run(record_scripts.MARK_RETRIED, [JOB.format(job_id)], [job_id, new_id])
 
     @asynccontextmanager

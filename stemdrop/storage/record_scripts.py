@@ -94,7 +94,6 @@ if get(ARGV[1], 'state') ~= 'failed' then return 0 end
 set(ARGV[1], 'retried_as', ARGV[2])
 close(ARGV[1])
 redis.call('ZREM', FAILED_JOBS, ARGV[1])
-redis.call('ZREM', LATE, ARGV[1])
 redis.call('ZREM', OBSTRUCTED:format(get(ARGV[1], 'chat_id')), ARGV[1])
 return 1
 """

@@ -246,14 +246,29 @@ async def test_many_other_failures_do_not_stop_the_polling_of_timed_out_jobs(
     assert await product.redis.zcard(LATE) == 0
 
 
-async def test_a_retried_job_is_not_polled(product: Product, provider: Provider, job: Job) -> None:
+async def test_a_late_result_of_a_retried_job_is_not_bought_again(
+    product: Product, provider: Provider, sent: Message
+) -> None:
+    """It is polled, since no callback may come, until it has its stems."""
+    first = await pick(product, sent, 1)
+    await product.store.begin_create(first.id)
+    await product.store.accept(first.id, "task-1")
     product.clock.advance(LIMIT_S + 1)
     await product.recovery().run()
-    asked = polls(provider)
-    await product.store.mark_retried(job.id, "another")
+    second = (await product.orders.retry(await product.job(first.id))).job_id
+    assert (await product.job(second)).state is JobState.SUBMITTING
+    provider.details["task-1"] = ready(provider)
     product.clock.advance(EVERY_S + 1)
     await product.recovery().run()
+    assert await states(product, [first]) == [JobState.FAILED]
+    new = await product.job(second)
+    assert (new.state, new.paid_by, new.price) == (JobState.DELIVERING, first.id, 0)
+    asked = polls(provider)
+    for _ in range(2):
+        product.clock.advance(EVERY_S + 1)
+        await product.recovery().run()
     assert polls(provider) == asked
+    assert await product.redis.zcard(LATE) == 0
 
 
 async def test_a_result_at_the_last_moment_is_taken(product: Product, provider: Provider, job: Job) -> None:
