@@ -139,20 +139,21 @@ class Submission:
     async def _ask_in_turn(self, job: Job, candidates: Sequence[Candidate], run: int) -> None:
         passing: Unreachable | Refused | None = None
         for number, candidate in enumerate(candidates, 1):
-            is_last = number == len(candidates)
             try:
                 call = await self._prepare(job, candidate)
                 if await self.store.begin_create(job.id, call):
                     await self._answered(job, call, await self.sender.send(job, call, run))
                 return
             except (Unreachable, Refused, OverLimit) as error:
-                is_awaited = isinstance(error, Refused) and error.is_soon_over and run < MAX_SUBMISSION_RUNS
-                if is_last and passing and not is_awaited and run < MAX_SUBMISSION_RUNS:
-                    raise passing from error  # an earlier provider may take the song soon
-                if is_last or is_awaited:
+                busy = error if isinstance(error, Refused) and error.code == TOO_BUSY else None
+                # each further provider may first be asked in the last run for the one before
+                if busy and busy.is_soon_over and run < MAX_SUBMISSION_RUNS + number - 1:
+                    raise _later(run, busy) from error
+                if number == len(candidates):
+                    if passing and run < MAX_SUBMISSION_RUNS:
+                        raise passing from error  # an earlier provider may take the song soon
                     raise
-                if isinstance(error, Unreachable) or (isinstance(error, Refused) and error.code == TOO_BUSY):
-                    passing = error
+                passing = busy or (error if isinstance(error, Unreachable) else passing)
                 following = candidates[number].provider
                 log.warning(
                     "job %s: after %s, %s is asked next: %s", job.id, candidate.provider, following, error
@@ -174,8 +175,7 @@ class Submission:
 
     async def _again_or_refuse(self, job: Job, run: int, code: str, error: Unreachable | Refused) -> None:
         if run < MAX_SUBMISSION_RUNS:
-            told_s = error.retry_after_s if isinstance(error, Refused) else None
-            raise TryLater(min(told_s or _SOON_S * run, LONGEST_BUSY_S), str(error)) from error
+            raise _later(run, error) from error
         await self._refuse(job, code, error)
 
     async def _refuse(self, job: Job, code: str, why: object) -> None:
@@ -228,6 +228,12 @@ class Submission:
             await self.job_message.show_current(job.id)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message could not be updated: %s", job.id, error)
+
+
+def _later(run: int, error: Unreachable | Refused) -> TryLater:
+    """Return the order to try again after the pause that the provider asks for, if it does."""
+    told_s = error.retry_after_s if isinstance(error, Refused) else None
+    return TryLater(min(told_s or _SOON_S * run, LONGEST_BUSY_S), str(error))
 
 
 def _why_not_affordable(job: Job, candidates: Sequence[Candidate]) -> Failure | None:

@@ -101,10 +101,10 @@ def labels(product: Product, job: Job) -> list[str]:
     return [button["text"] for button in shown(product, job).buttons]
 
 
-def busy(retry_after: str | None) -> Callable[[], Awaitable[Response]]:
+def busy(retry_after: str | None, code: int = 429) -> Callable[[], Awaitable[Response]]:
     async def answer() -> Response:
         headers = {"Retry-After": retry_after} if retry_after else {}
-        return JSONResponse({"code": 429, "msg": "busy"}, 429, headers)
+        return JSONResponse({"code": code, "msg": "busy"}, code, headers)
 
     return answer
 
@@ -384,6 +384,34 @@ async def test_a_busy_provider_is_waited_for_as_long_as_it_says(
     )
     assert len(provider.requests) == (1 if not pauses else MAX_SUBMISSION_RUNS)
     assert await spent(product, job) == (0 if is_alone else 30)
+
+
+async def test_a_provider_in_maintenance_is_not_waited_for_whatever_pause_it_asks_for(
+    product: Product, provider: Provider, second: Provider, job: Job
+) -> None:
+    provider.odd_create = busy("30", 455)
+    assert await run_out(product, job) == []
+    assert await outcomes(product) == [(FIRST, "refused"), (SECOND, "accepted")]
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_a_provider_that_is_first_asked_in_the_last_run_is_waited_for(
+    product: Product, provider: Provider, second: Provider, job: Job, *, is_back: bool
+) -> None:
+    provider.odd_create, second.odd_create = busy("30"), busy("20")
+    for pause_s in (30, 30, 20):
+        with pytest.raises(TryLater) as asked:
+            await product.submission().run(job.id)
+        assert asked.value.after_s == pause_s
+    if is_back:
+        second.odd_create = None
+    assert await run_out(product, job) == []
+    now = await product.job(job.id)
+    if is_back:
+        assert (now.state, now.provider) == (JobState.SEPARATING, SECOND)
+    else:
+        assert now.failure == Failure("429", charged=False)
+    assert await spent(product, job) == (30 if is_back else 0)
 
 
 @pytest.mark.parametrize(
