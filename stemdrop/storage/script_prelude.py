@@ -254,6 +254,9 @@ end
 -- notes a further task of the job and what it cost, once; `is_refunded`: its credits came back
 local function count_other_task(id, task, is_refunded)
   if get(id, 'task_id') == task then return end
+  -- a refund belongs to the day on which the task was counted
+  local day = get(id, 'day:' .. task) or get(id, 'account_day') or ''
+  set(id, 'day:' .. task, day)
   local price, by = price_of(id, task), 0
   local others = get(id, 'other_task_ids') or ''
   if not contains(others, task) then
@@ -266,8 +269,9 @@ local function count_other_task(id, task, is_refunded)
     by = by - price
   end
   if by == 0 or (get(id, 'charge') or '') == '' then return end
-  redis.call('HINCRBY', spent_key(id), id, by)
-  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
+  local spent = SPENT:format(get(id, 'account'), day)
+  give_back_price(spent, id, -by)
+  redis.call('EXPIRE', spent, SPENT_LIFETIME_S)
 end
 
 -- how many create calls after the first were not refused

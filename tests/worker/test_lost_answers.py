@@ -179,6 +179,11 @@ async def test_what_a_call_has_cost_stays_on_its_day(
     product.clock.advance(600)
     assert (await ask_again(product, job, "tap-2")).note == "ordered"
     assert [await product.redis.hget(day, job.id) for day in days] == ["50", "50"]
+    await product.submission().run(job.id)
+    for number in (1, 3, 2):  # the credits of the second call come back after all
+        await receive(product, job, number, REFUNDED)
+    await deliver(product, job)
+    assert [await product.redis.hget(day, job.id) for day in days] == [None, None]
 
 
 async def test_a_fetch_proves_that_the_order_was_accepted(
