@@ -144,16 +144,23 @@ def test_a_stem_that_gets_too_large_becomes_mp3(
     tmp_path: Path, write_audio: WriteAudio, decode: Decode
 ) -> None:
     """During the song, and by its last byte."""
-    length = round(1.3 * SECOND)
+    length = round(3.3 * SECOND)  # FFmpeg writes 256 KB at once
     noise = np.random.default_rng(1).normal(0, 0.1, (2, length)).astype(np.float32)
     source = write_audio(tmp_path / "song.flac", noise, title="Ein Lied")
     whole = write_stems(EngineRequest(source, tmp_path, "vocals", FileFormat.FLAC, 60), _halves)
     size = whole.files[REST].stat().st_size  # with its longer title the larger one
-    for limit, kind in ((size, ".flac"), (size - 1, ".mp3"), (size // 2, ".mp3")):
+    limits = ((size, ".flac", ".flac"), (size - 1, ".mp3", ".flac"), (size // 3, ".mp3", ".mp3"))
+    for limit, kind, meanwhile in limits:
         folder = tmp_path / str(limit)
         folder.mkdir()
+
+        def separate(blocks: Iterable[Floats]) -> Iterator[dict[str, Floats]]:
+            yield from _halves(blocks)
+            # all but the last piece is written
+            assert {file.suffix for file in folder.iterdir()} == {meanwhile}  # noqa: B023
+
         request = EngineRequest(source, folder, "vocals", FileFormat.FLAC, 60, limit)
-        files = write_stems(request, _halves).files
+        files = write_stems(request, separate).files
         assert sorted(folder.iterdir()) == sorted(files.values())
         sound = decode(files[REST])
         assert (files[REST].suffix, sound.shape[1]) == (kind, pytest.approx(length, abs=1200))
