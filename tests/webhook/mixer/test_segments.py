@@ -269,13 +269,16 @@ async def test_stems_that_do_not_fit_together_leave_room_for_the_others_of_their
     assert sorted(statuses) == [200, 404]
 
 
-async def test_a_full_disk_is_a_line_in_the_log(
+async def test_a_stem_is_cut_again_after_the_disk_was_full(
     mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(segment_folder, "temp_root", lambda: "/dev/full")
-    answer = await mixer.segment(await mixer.token(job, alice), 0, 0)
-    assert refusal(answer) == (503, "busy")
+    token = await mixer.token(job, alice)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(segment_folder, "temp_root", lambda: "/dev/full")
+        assert refusal(await mixer.segment(token, 0, 0)) == (503, "busy")
     assert "the mixer's segments cannot be written" in caplog.text
+    mixer.product.clock.advance(segments._FAILED_AGAIN_S + 1)
+    assert (await mixer.segment(token, 0, 0)).status_code == 200
 
 
 async def test_a_stem_without_a_folder_removes_nothing(
