@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from kinds import KINDS, record
-from process_pool import ForkedProcess
+from process_pool import ForkedProcess, ForkingProcess
 
 from sandbox.environment.process import Process
 from sandbox.play import demo
@@ -38,7 +38,7 @@ async def test_the_stems_are_written_to_disk(song: Path, tmp_path: Path, variabl
     (tmp_path / ".env").write_text("LOG_LEVEL=WARNING\nCALLBACK_HMAC_KEY=of-another\nJOB_DEADLINE=no\n")
     cut = record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 2)
     arguments = ["sandbox", "--song", "Morning.mp3", "--mode", "split_stem"]
-    process = ForkedProcess(arguments, variables, tmp_path / "log", cwd=tmp_path)
+    process = ForkingProcess(arguments, variables, tmp_path / "log", cwd=tmp_path)
     process.start()
     assert await process.wait(200) == 0, process.output()
     found = {path.name: measure(path) for path in (tmp_path / "stems").iterdir()}

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from kinds import KINDS, record
-from process_pool import ForkedProcess
+from process_pool import ForkedProcess, ForkingProcess
 from product import until
 
 from sandbox.environment.database import Database
@@ -60,9 +60,9 @@ class Page:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[tuple[Process, Page]]:
+async def running(folder: Path, command: type[Process]) -> AsyncIterator[tuple[Process, Page]]:
     variables = {"PATH": os.environ["PATH"], "ENGINE": "light", "PYTHONUNBUFFERED": "1"}
-    process = ForkedProcess(["sandbox", "--data", "kept"], variables, folder / "log", cwd=folder)
+    process = command(["sandbox", "--data", "kept"], variables, folder / "log", cwd=folder)
     process.start()
     try:
         address = await process.wait_for(r"Open (\S+)\n")
@@ -85,7 +85,8 @@ def answer_to(sent: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
 async def test_it_goes_on_after_a_kill_and_after_ctrl_c(song: Path, tmp_path: Path) -> None:
     songs = [record(song, tmp_path / "song.mp3", KINDS["mp3"], 3).read_bytes()]
     songs.append(songs[0] + bytes(500))  # another song for the bot
-    async with running(tmp_path) as (process, page):
+    # what it starts ends with it although it is killed
+    async with running(tmp_path, ForkedProcess) as (process, page):
         ann = (await page.call("POST", "users", json={"first_name": "Ann", "language_code": "en"}))["id"]
         group = {"title": "Band", "member_ids": [ann], "forum": True}
         forum = (await page.call("POST", "groups", json=group))["id"]
@@ -99,7 +100,7 @@ async def test_it_goes_on_after_a_kill_and_after_ctrl_c(song: Path, tmp_path: Pa
         before = await page.call("GET", "chats")
         process.kill()
 
-    async with running(tmp_path) as (process, again):
+    async with running(tmp_path, ForkingProcess) as (process, again):
         assert again.address == page.address
         after = await again.call("GET", "chats")
         position = before.pop("position")

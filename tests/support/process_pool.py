@@ -27,6 +27,7 @@ from typing import Any
 
 from library_costs import load_locales, reduce_library_costs
 
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import Process
 from stemdrop.cli import skip_unused_imports
 
@@ -66,10 +67,18 @@ class ProcessPool:
         self._folder.cleanup()
 
 
+class _Elsewhere:
+    """The pool that forked this process."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+
 class _Connection:
     """This test process's connection to a pool."""
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(address)
         self._received = b""
@@ -105,7 +114,7 @@ class _Connection:
                 self._exit_codes[message["ended"]] = message["code"]
 
 
-_pool: ProcessPool | None = None
+_pool: ProcessPool | _Elsewhere | None = None
 _connections: dict[int, _Connection] = {}
 
 
@@ -113,19 +122,19 @@ _connections: dict[int, _Connection] = {}
 def serve_process_pool() -> Iterator[None]:
     """Start a pool for this process and those that it forks."""
     global _pool  # noqa: PLW0603 - one for all test processes
-    _pool = ProcessPool()
+    _pool = pool = ProcessPool()
     try:
         yield
     finally:
-        _pool.close()
+        pool.close()
         _pool = None
 
 
 def _connection() -> _Connection:
     global _pool  # noqa: PLW0603 - one for all test processes
     if _pool is None:
-        _pool = ProcessPool()
-        atexit.register(_pool.close)
+        _pool = pool = ProcessPool()
+        atexit.register(pool.close)
     if os.getpid() not in _connections:
         _connections[os.getpid()] = _Connection(_pool.address)
     return _connections[os.getpid()]
@@ -134,8 +143,8 @@ def _connection() -> _Connection:
 class _Child:
     """The part of `subprocess.Popen` that `sandbox.environment.process.Process` needs."""
 
-    def __init__(self, order: Mapping[str, Any]) -> None:
-        self._pool = _connection()
+    def __init__(self, connection: _Connection, order: Mapping[str, Any]) -> None:
+        self._pool = connection
         self.pid = self._pool.start(order)
 
     def poll(self) -> int | None:
@@ -157,16 +166,27 @@ class _Child:
 class ForkedProcess(Process):
     """`python -m stemdrop <arguments>`, forked."""
 
+    forks_its_own = False  # whether the processes of a sandbox that it runs are forked, too
+
     def _spawn(self) -> Any:
+        connection = _connection()
         return _Child(
+            connection,
             {
                 "argv": ["stemdrop", *self.arguments],
                 # with one certificate authority: loading all of them takes half of a start
                 "env": {"SSL_CERT_FILE": os.environ.get("SSL_CERT_FILE", ""), **self._environment},
                 "cwd": str(self._cwd or Path.cwd()),
                 "log": str(self.log),
-            }
+                "pool": connection.address if self.forks_its_own else "",
+            },
         )
+
+
+class ForkingProcess(ForkedProcess):
+    """A forked `stemdrop sandbox` whose own processes are forked, too."""
+
+    forks_its_own = True
 
 
 # From here on: the process from which others are forked.
@@ -286,6 +306,8 @@ def _run_order(order: Mapping[str, Any]) -> None:
         os.environ.update(order["env"])
         tempfile.tempdir = None  # it may be set already, from the parent's TMPDIR
         sys.argv = list(order["argv"])
+        if order["pool"]:
+            _fork_from(order["pool"])
         code = _run(sys.argv[1:])
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
@@ -295,6 +317,13 @@ def _run_order(order: Mapping[str, Any]) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _fork_from(address: str) -> None:
+    """Let this process's own sandbox fork its processes from the pool at the address."""
+    global _pool  # noqa: PLW0603 - one for all of this process
+    _pool = _Elsewhere(address)
+    LocalEnvironment.__init__.__kwdefaults__["process"] = ForkedProcess
 
 
 def _run(arguments: Sequence[str]) -> int:
