@@ -35,6 +35,7 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable
 
@@ -45,6 +46,12 @@ T = TypeVar("T")
 # The limit for a command or pipeline with its retries. redis-py's own is for each try, and costs a task.
 REDIS_COMMAND_TIMEOUT_S = 5
 REDIS_CONNECT_TIMEOUT_S = 3
+# Otherwise each new connection asks for notices that only Redis Enterprise sends, and announces the library's
+# version, which redis-py reads from its files each time: more than half of what opening a connection costs.
+CONNECTION_OPTIONS = {
+    "driver_info": None,
+    "maint_notifications_config": MaintNotificationsConfig(enabled=False),
+}
 # Two round trips at once: while Redis runs the scripts of one, the answers of the other are handled.
 _TRIPS, _SCRIPTS_A_TRIP = 2, 8
 # Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
@@ -228,6 +235,7 @@ async def connect(url: str) -> AsyncIterator[Redis]:
         socket_connect_timeout=REDIS_CONNECT_TIMEOUT_S,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         retry_on_error=[RedisConnectionError],
+        **CONNECTION_OPTIONS,
     )
     pool.connection_class = type("QuickConnection", (_QuickConnection, pool.connection_class), {})
     client = StoreRedis(connection_pool=pool)

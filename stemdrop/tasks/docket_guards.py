@@ -23,7 +23,7 @@ from redis.backoff import ConstantBackoff
 from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
 from stemdrop.domain.queues import Queue
-from stemdrop.storage.connection import finish, is_refused_for_now
+from stemdrop.storage.connection import CONNECTION_OPTIONS, finish, is_refused_for_now
 from stemdrop.storage.keys import TASK_PARKED, TASK_RECORD
 from stemdrop.storage.task_scripts import END, MOVE_DUE, PUT_OFF, PutOff, message
 
@@ -80,7 +80,9 @@ async def connection(redis_url: str) -> AsyncIterator[RedisConnection]:
     opened = await RedisConnection(url).__aenter__()
     try:
         if opened._connection_pool is not None:
-            opened._connection_pool.connection_kwargs["retry"] = _Patience()
+            options = opened._connection_pool.connection_kwargs
+            options |= {"retry": _Patience(), **CONNECTION_OPTIONS}
+            options.pop("maint_notifications_pool_handler", None)
         yield opened
     finally:
         await finish(opened.__aexit__(None, None, None))

@@ -49,6 +49,16 @@ async def test_a_frozen_redis_ends_commands_and_scripts_in_time(
             assert await run_script(redis, ECHO, ["a"], [1, 2]) == ["a", "1", "2"]
 
 
+async def test_a_new_connection_asks_redis_for_nothing_that_is_not_used(redis: Redis, redis_url: str) -> None:
+    await redis.ping()
+    await redis.config_resetstat()
+    async with connect(redis_url) as opened:
+        await opened.ping()
+    asked = {name.partition("|")[0] for name in await redis.info("commandstats")}
+    assert asked <= {"cmdstat_hello", "cmdstat_config", "cmdstat_ping"}
+    assert await redis.info("errorstats") == {}
+
+
 async def test_a_script_that_redis_has_forgotten_is_sent_again(redis_url: str) -> None:
     async with connect(redis_url) as redis:
         for _ in range(2):

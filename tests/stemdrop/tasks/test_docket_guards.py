@@ -56,6 +56,16 @@ async def test_a_task_that_is_put_off_during_a_look_is_not_missed(
         await asyncio.wait({looking})
 
 
+async def test_a_new_connection_asks_redis_for_nothing_that_is_not_used(redis: Redis, redis_url: str) -> None:
+    await redis.ping()
+    await redis.config_resetstat()
+    async with connection(redis_url) as opened, TaskQueue(Queue.DELIVERIES, opened).redis() as client:
+        await client.get("a")
+    asked = {name.partition("|")[0] for name in await redis.info("commandstats")}
+    assert asked <= {"cmdstat_hello", "cmdstat_config", "cmdstat_get"}
+    assert await redis.info("errorstats") == {}
+
+
 async def test_due_tasks_are_looked_for_after_an_answer_of_redis_was_lost(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
