@@ -62,6 +62,7 @@ async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> N
 
         await asyncio.to_thread(subprocess.run, ["sh", "-ec", restoring()], cwd=elsewhere, check=True)
         deployment.redis_url = deployment.settings["REDIS_URL"] = await asyncio.to_thread(redis.start)
+        await deployment.end_leases()
         await deployment.start("up")
         assert (await provider.call_back()).status_code == 200
         await carol.taps(unpicked, VOCALS)

@@ -137,6 +137,7 @@ async def test_sigterm_ends_everything_in_time_and_after_a_restart_all_goes_on(t
         await deployment.separating()
 
         assert await up.stop(timeout_s=30) == 0
+        await deployment.end_leases()
         assert len(alice.audios()) == 6
         deployment.environment.redis.stop()
         deployment.environment.redis.start()

@@ -60,6 +60,7 @@ async def test_songs_survive_a_kill_after_every_step(tmp_path: Path) -> None:
             up = (await deployment.start("up"))[0]
             await asyncio.gather(*(step() for step in together))
             up.kill()
+            await deployment.end_leases()
         deployment.provider.hold_stems.set()
         await deployment.start("up")
         await deployment.jobs_rest()

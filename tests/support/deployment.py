@@ -29,6 +29,8 @@ from stemdrop.domain.providers import PROVIDER_NAMES
 from stemdrop.storage.circuits import Circuits
 from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.keys import SENDING, TASK_STREAM, TURN
+from stemdrop.tasks.docket_guards import LEASE_S
 from stemdrop.tasks.engine import Queue
 
 # The settings with which `Deployment.second` is asked where `provider` does not split a song.
@@ -103,7 +105,21 @@ class Deployment:
         """Kill the processes that were started last and start them again."""
         for process in self.processes:
             process.kill()
+        await self.end_leases()
         await self.start(*(process.arguments[0] for process in self.processes))
+
+    async def end_leases(self) -> None:
+        """End the leases and locks of all processes now, not seconds later. None of them may still run."""
+        async with connect(self.redis_url) as redis:
+            for queue in Queue:
+                stream = TASK_STREAM.format(queue)
+                for group in await redis.xinfo_groups(stream) if await redis.exists(stream) else ():
+                    for held in await redis.xpending_range(stream, group["name"], "-", "+", 1000):
+                        whose = (stream, group["name"], held["consumer"], 0, [held["message_id"]])
+                        await redis.xclaim(*whose, idle=LEASE_S * 1000, justid=True)
+            for pattern in (SENDING.format("*"), TURN.format("*", "*")):
+                async for key in redis.scan_iter(match=pattern):
+                    await redis.delete(key)
 
     def texts(self, person: Person) -> list[Message]:
         """Return the bot's text messages in the person's chat."""
