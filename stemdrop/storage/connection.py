@@ -48,7 +48,7 @@ REDIS_COMMAND_TIMEOUT_S = 5
 REDIS_CONNECT_TIMEOUT_S = 3
 # Otherwise each new connection asks for notices that only Redis Enterprise sends, and announces the library's
 # version, which redis-py reads from its files each time: more than half of what opening a connection costs.
-CONNECTION_OPTIONS = {
+CONNECTION_OPTIONS: dict[str, Any] = {
     "driver_info": None,
     "maint_notifications_config": MaintNotificationsConfig(enabled=False),
 }

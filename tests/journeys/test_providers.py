@@ -42,25 +42,26 @@ class Stage:
     deployment: Deployment
     servers: dict[str, ContractServer]
     began_at: float = 0
+    has_public_url: bool | None = None  # of the process that runs
 
     async def open(self, *, has_public_url: bool = True) -> None:
-        """Begin a story with a new process."""
+        """Begin a story with a process that has a public URL or none, which may be the last story's."""
         deployment = self.deployment
-        for process in deployment.processes:
-            await process.stop()
         deployment.begin()
         for server in self.servers.values():
             server.clear()
         deployment.provider.abilities = {"modes": {"split_stem": {"credits": 0, "stems": ["vocals"]}}}
         deployment.provider.remembers = deployment.provider.few_stems = True
-        deployment.settings = self._settings()
-        if not has_public_url:
-            deployment.settings["PUBLIC_URL"] = ""
         async with connect(deployment.redis_url) as redis:
             for name in ORDER:
                 await Circuits(redis).succeeded(name)
         self.began_at = time.time()
-        await deployment.start("up")
+        if has_public_url is not self.has_public_url:
+            for process in deployment.processes:
+                await process.stop()
+            deployment.settings = self._settings() | ({} if has_public_url else {"PUBLIC_URL": ""})
+            self.has_public_url = has_public_url
+            await deployment.start("up")
 
     def _settings(self) -> dict[str, str]:
         settings = {"PROVIDERS": ",".join(ORDER), "POLL_INTERVAL_S": "1", **PRICES}
@@ -112,6 +113,18 @@ async def stage(shared_stage: Stage) -> AsyncIterator[Stage]:
     await shared_stage.deployment.end()
 
 
+async def test_a_task_that_failed_for_nothing_is_done_by_the_next_provider(stage: Stage) -> None:
+    await stage.open()
+    stemsplit, lalal = stage.servers["stemsplit"], stage.servers["lalal"]
+    stemsplit.fault("create", "fails_refunded")
+    assert await stage.gets(stage.deployment.song("Refunded"), VOCALS) == ["Vocals", "Instrumental"]
+    assert [(call.provider, call.outcome) for call in await stage.calls()] == [
+        ("stemsplit", REFUNDED),
+        ("lalal", SUCCEEDED),
+    ]
+    assert (stemsplit.charged, lalal.charged) == ([], [lalal.task_id()])
+
+
 @pytest.mark.parametrize("has_public_url", [True, False], ids=["callbacks", "polled"])
 async def test_each_provider_delivers_when_those_before_it_have_no_credits(
     stage: Stage, has_public_url: bool
@@ -136,18 +149,6 @@ async def test_each_provider_delivers_when_those_before_it_have_no_credits(
     assert len(stage.deployment.provider.creates) == 1
 
 
-async def test_a_task_that_failed_for_nothing_is_done_by_the_next_provider(stage: Stage) -> None:
-    await stage.open()
-    stemsplit, lalal = stage.servers["stemsplit"], stage.servers["lalal"]
-    stemsplit.fault("create", "fails_refunded")
-    assert await stage.gets(stage.deployment.song("Refunded"), VOCALS) == ["Vocals", "Instrumental"]
-    assert [(call.provider, call.outcome) for call in await stage.calls()] == [
-        ("stemsplit", REFUNDED),
-        ("lalal", SUCCEEDED),
-    ]
-    assert (stemsplit.charged, lalal.charged) == ([], [lalal.task_id()])
-
-
 async def test_the_first_provider_that_can_isolates_an_instrument(stage: Stage) -> None:
     """StemSplit cannot; also without a public URL, since LALAL.AI is polled in any case."""
     await stage.open(has_public_url=False)
@@ -158,7 +159,7 @@ async def test_the_first_provider_that_can_isolates_an_instrument(stage: Stage) 
     assert lalal.charged == [lalal.task_id()]
 
 
-@pytest.mark.parametrize("has_public_url", [True, False], ids=["callbacks", "polled"])
+@pytest.mark.parametrize("has_public_url", [False, True], ids=["polled", "callbacks"])
 async def test_an_order_whose_answer_was_lost_is_paid_once(stage: Stage, has_public_url: bool) -> None:
     await stage.open(has_public_url=has_public_url)
     stemsplit = stage.servers["stemsplit"]

@@ -115,8 +115,15 @@ class Deployment:
                 stream = TASK_STREAM.format(queue)
                 for group in await redis.xinfo_groups(stream) if await redis.exists(stream) else ():
                     for held in await redis.xpending_range(stream, group["name"], "-", "+", 1000):
-                        whose = (stream, group["name"], held["consumer"], 0, [held["message_id"]])
-                        await redis.xclaim(*whose, idle=LEASE_S * 1000, justid=True)
+                        await redis.xclaim(
+                            stream,
+                            group["name"],
+                            str(held["consumer"]),
+                            0,
+                            [held["message_id"]],
+                            idle=LEASE_S * 1000,
+                            justid=True,
+                        )
             for pattern in (SENDING.format("*"), TURN.format("*", "*")):
                 async for key in redis.scan_iter(match=pattern):
                     await redis.delete(key)

@@ -323,7 +323,7 @@ def _fork_from(address: str) -> None:
     """Let this process's own sandbox fork its processes from the pool at the address."""
     global _pool  # noqa: PLW0603 - one for all of this process
     _pool = _Elsewhere(address)
-    LocalEnvironment.__init__.__kwdefaults__["process"] = ForkedProcess
+    LocalEnvironment.__init__.__kwdefaults__["process"] = ForkedProcess  # type: ignore[index]
 
 
 def _run(arguments: Sequence[str]) -> int:
