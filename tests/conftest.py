@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import bot_api_types
+import made_once
 import parallel
 import pytest
 import redis_connections
@@ -76,6 +77,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     What was imported and collected stays to the end, and a test leaves little garbage.
     """
     load_locales()
+    made_once.share_in(session.config._tmp_path_factory.mktemp("made-once"))  # type: ignore[attr-defined]
     if session.config.getoption("--workers") > 1:
         bot_api_types.load_types()
     redis_servers.programs()

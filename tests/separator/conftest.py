@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -264,20 +265,24 @@ def write_audio() -> Callable[..., Path]:
     return _write_audio
 
 
-def _decode(file: Path | bytes, stream: int = 0) -> Floats:
-    """Return all samples of a file's audio stream as 2 × n."""
+def _decode(file: Path | bytes, stream: int = 0, seconds: float = 3600) -> Floats:
+    """Return the samples of a file's audio stream as 2 × n, at most those of its first seconds."""
     import io
 
-    parts = []
+    parts, count, wanted = [], 0, round(seconds * 44_100)
     with av.open(str(file) if isinstance(file, Path) else io.BytesIO(file)) as container:
         converter = AudioResampler(format="fltp", layout="stereo", rate=44_100)
-        for frame in [*container.decode(audio=stream), None]:
-            parts += [piece.to_ndarray() for piece in converter.resample(frame)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+        for frame in chain(container.decode(audio=stream), [None]):
+            for piece in converter.resample(frame):
+                parts.append(piece.to_ndarray())
+                count += piece.samples
+            if count >= wanted:
+                break
+    return np.concatenate(parts, axis=1)[:, :wanted].astype(np.float32)
 
 
 @pytest.fixture(scope="session")
-def decode() -> Callable[[Path | bytes], Floats]:
+def decode() -> Callable[..., Floats]:
     return _decode
 
 

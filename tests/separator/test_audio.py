@@ -328,7 +328,7 @@ def test_memory_does_not_grow_with_the_song(
             tracemalloc.reset_peak()
 
     monkeypatch.setattr(engine, "stem_pieces", measured)
-    source = write_audio(tmp_path / "song.flac", tone(9.0))
+    source = write_audio(tmp_path / "song.flac", tone(7.0))
     tracemalloc.start()
     try:
         _separate(source, "vocals", FileFormat.FLAC)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 from collections.abc import Callable, Iterator
+from functools import cache
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,7 @@ Measure = Callable[[dict[str, Floats], Floats], dict[str, float]]
 SHARES = np.array([0.1, 0.2, 0.3, 0.3], np.float32)[:, None, None]
 
 
+@cache
 def _noise(samples: int) -> Floats:
     return np.random.default_rng(3).normal(0, 0.1, (2, samples)).astype(np.float32)
 

@@ -1,13 +1,13 @@
 """Real recordings of every form that a user may send, one second long by default."""
 
 import tempfile
-from functools import cache
 from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
 from av import AudioStream
+from made_once import made_once
 
 _CODECS = {
     ".mp3": "libmp3lame",
@@ -30,7 +30,7 @@ def record(path: Path, *, seconds: float = 1.0, sound: bool = True, picture: boo
     return path
 
 
-@cache
+@made_once
 def _encoded(extension: str, seconds: float, *, sound: bool, picture: bool) -> bytes:
     """Encode each sound only once, since that takes the time."""
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,6 @@
 """Short sounds in every form in which a separator may give stems."""
 
 from fractions import Fraction
-from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -9,6 +8,7 @@ from typing import cast
 import av
 import numpy as np
 from av import AudioStream
+from made_once import made_once
 from numpy.typing import NDArray
 
 RATE = 48_000
@@ -31,7 +31,12 @@ RARE_FORMS = {
     "mp2": (".mp2", "mp2", "mp2"),
     "float wav": (".wav", "wav", "pcm_f32le"),
 }
-_OPTIONS = {"libmp3lame": {"compression_level": "9"}}
+# The encoders' usual choices take up to four times as long.
+_OPTIONS = {
+    "libmp3lame": {"compression_level": "9"},
+    "libopus": {"compression_level": "0"},
+    "aac": {"aac_coder": "fast", "aac_tns": "0", "aac_pns": "0", "aac_is": "0", "aac_ms": "0", "b": "64k"},
+}
 
 
 def tone(level_db: float = -10, seconds: float = 0.5) -> NDArray[np.float32]:
@@ -63,14 +68,14 @@ def damage(path: Path) -> None:
     path.write_bytes(content + b"<html>" + bytes(2000))
 
 
-@lru_cache(maxsize=32)
+@made_once
 def _encoded(form: str, left: bytes, right: bytes) -> bytes:
     """Encode each sound only once, since that takes the time and many tests use the same sounds."""
     _, container_name, codec = (FORMS | RARE_FORMS)[form]
     written = BytesIO()
     with av.open(written, "w", format=container_name) as container:
         stream = cast(AudioStream, container.add_stream(codec, rate=RATE, layout="stereo"))
-        # FFmpeg's own encoder of Vorbis is experimental; LAME's usual level takes longer
+        # FFmpeg's own encoder of Vorbis is experimental
         stream.codec_context.options = {"strict": "experimental"} | _OPTIONS.get(codec, {})
         channels = np.stack([np.frombuffer(channel, np.float32) for channel in (left, right)])
         frame = av.AudioFrame.from_ndarray(channels, format="fltp", layout="stereo")

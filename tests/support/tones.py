@@ -2,11 +2,11 @@
 
 import io
 import struct
-from functools import cache
 from pathlib import Path
 
 import av
 import numpy as np
+from made_once import made_once
 
 
 def mp3(path: Path, seconds: float = 1.0, title: str = "", rate: int = 44_100) -> bytes:
@@ -37,7 +37,7 @@ def beginning_with_tags(song: Path, target: Path, seconds: float) -> Path:
     return target
 
 
-@cache
+@made_once
 def _tone(seconds: float, rate: int) -> bytes:
     """Encode each sound only once, since that takes the time."""
     time = np.arange(int(rate * seconds)) / rate

@@ -27,7 +27,8 @@ def decoded(path: Path) -> NDArray[np.float32]:
 
 @pytest.mark.parametrize("form", ["mp3", "m4a", "flac", "opus", "vorbis"])
 def test_a_damaged_place_is_silent_and_the_rest_is_in_step(tmp_path: Path, form: str) -> None:
-    noise = np.random.default_rng(1).normal(0, 0.1, 6 * RATE).astype(np.float32)
+    # With an even number of frames in the MP3 the damage is within one; without its header a frame is missed.
+    noise = np.random.default_rng(1).normal(0, 0.1, 3 * RATE + 1152).astype(np.float32)
     path = record(tmp_path / "0", form, noise)
     whole = decoded(path)
     damage(path)

@@ -10,6 +10,6 @@ except ImportError:
 
 @pytest.fixture
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a song of two seconds have a join, where the package stretches it."""
+    """Let a song of one and a half seconds have a join, where the package stretches it."""
     if stretch is not None:
-        monkeypatch.setattr(stretch, "_SEGMENT_S", 1.0)
+        monkeypatch.setattr(stretch, "_SEGMENT_S", 0.5)

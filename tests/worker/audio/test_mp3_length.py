@@ -13,10 +13,10 @@ from worker.audio.mp3_length import counted_length
 
 
 def encoded(path: Path, hertz: int, layout: str) -> Path:
-    """An MP3 of three seconds of silence, whose encoder counts."""
+    """An MP3 of one second of silence, whose encoder counts."""
     with av.open(str(path), "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=hertz, layout=layout)
-        frame = av.AudioFrame(format="fltp", layout=layout, samples=3 * hertz)
+        frame = av.AudioFrame(format="fltp", layout=layout, samples=hertz)
         frame.sample_rate = hertz
         for plane in frame.planes:
             plane.update(bytes(plane.buffer_size))

@@ -93,12 +93,12 @@ def test_loudness_is_stated_only_if_all_of_two_stems_are_known() -> None:
     assert facts.loudness == pytest.approx(-12, abs=0.1)
 
 
-@pytest.mark.parametrize("key", ["instrumental", "bass_rest"])
 @pytest.mark.parametrize(
-    ("song", "tempo", "tonality"), [("harbour-waltz", 90, "D minor"), ("night-circuit", 172, "F minor")]
+    ("key", "song", "tempo", "tonality"),
+    [("instrumental", "harbour-waltz", 90, "D minor"), ("bass_rest", "night-circuit", 172, "F minor")],
 )
 def test_without_drums_the_instrumental_or_the_rest_is_measured(
-    song: str, tempo: float, tonality: str, key: str
+    key: str, song: str, tempo: float, tonality: str
 ) -> None:
     facts = facts_of(meter_of({key: SONGS / f"{song}.mp3"}))
     assert facts

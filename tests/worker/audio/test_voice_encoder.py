@@ -23,15 +23,15 @@ def level_db(path: Path) -> float:
 def test_every_format_becomes_small_and_keeps_its_length(
     tmp_path: Path, form: str, voice: VoiceFormat
 ) -> None:
-    source = record(tmp_path / f"stem{FORMS[form][0]}", form, tone(seconds=2.0), tone(-20, seconds=2.0))
+    source = record(tmp_path / f"stem{FORMS[form][0]}", form, tone(seconds=1.5), tone(-20, seconds=1.5))
     small = tmp_path / "small"
-    assert encode_voice(source, small, voice) == pytest.approx(2, abs=0.1)
+    assert encode_voice(source, small, voice) == pytest.approx(1.5, abs=0.1)
     with av.open(str(small)) as container:
         stream = container.streams.audio[0]
         assert stream.codec_context.channels == 1
         samples = sum(frame.samples for frame in container.decode(audio=0))
-    assert samples / stream.rate == pytest.approx(2, abs=0.1)
-    assert small.stat().st_size < 2 * voice.bits_per_s / 8 * 1.3
+    assert samples / stream.rate == pytest.approx(1.5, abs=0.1)
+    assert small.stat().st_size < 1.5 * voice.bits_per_s / 8 * 1.3
 
 
 def test_a_damaged_stem_keeps_its_length(tmp_path: Path) -> None:
