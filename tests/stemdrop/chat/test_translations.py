@@ -49,7 +49,9 @@ def placeholders(sentence: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
 
 
-@pytest.fixture(params=CODES)
+@pytest.fixture(
+    params=CODES, scope="module"
+)  # so that one process runs all tests, with one set of catalogues
 def translate(request: pytest.FixtureRequest) -> Language:
     return load_translations().languages[request.param]
 
@@ -179,6 +181,10 @@ BUILT = {
 }
 
 
+# Only files with one of these can ask for a text; parsing the others takes half a second.
+ASKING = re.compile(r"""translate|plural|\bself\(|SourceUnusable|answer_tap|Ordered|["'][a-z_]+\.[a-z_{]""")
+
+
 @cache
 def nodes() -> list[tuple[str, ast.AST]]:
     """(file, node) of the calls and strings in all code that sends texts to users."""
@@ -188,7 +194,8 @@ def nodes() -> list[tuple[str, ast.AST]]:
         for path in (ROOT / package).rglob("*.py")
     ]
     kinds = (ast.Call, ast.Constant, ast.JoinedStr)
-    trees = [(path.name, ast.parse(path.read_text("utf-8"))) for path in paths]
+    texts = [(path.name, path.read_text("utf-8")) for path in paths]
+    trees = [(name, ast.parse(text)) for name, text in texts if ASKING.search(text)]
     return [(name, node) for name, tree in trees for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
