@@ -1,13 +1,9 @@
 """Makes text from outside safe for an operator's terminal."""
 
-import unicodedata
-
 
 def printable(text: str) -> str:
     """Return the text on one line, without control and invisible characters, which terminals may obey."""
-    if not text.isprintable():  # looking at each character takes longer than the rest of a log line
-        text = "".join(" " if unicodedata.category(char)[0] == "C" else char for char in text)
-    return " ".join(text.split())
+    return " ".join(_printable_line(text).split())
 
 
 def printable_lines(text: str) -> str:
@@ -16,4 +12,5 @@ def printable_lines(text: str) -> str:
 
 
 def _printable_line(line: str) -> str:
+    # looking at each character takes longer than the rest of a log line
     return line if line.isprintable() else "".join(char if char.isprintable() else " " for char in line)

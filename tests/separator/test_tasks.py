@@ -191,32 +191,24 @@ def test_all_attempts_to_reach_a_source_take_no_longer_than_one_may(start: Start
 def test_a_task_waits_while_the_disk_cannot_be_written(
     start: Start, client: Any, poll: Any, short_song: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with start(disk_pause_s=0.01) as separator:
+    """First by the server, and then by the engine's process, which writes the stems."""
+    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with start(disk_pause_s=0.01, file_format=FileFormat.WAV) as separator:
         work = separator.settings.data / "work"
         away = work.rename(separator.settings.data / "away")
         task_id = separator.task(**_wanted(client, client.source(short_song)))
         poll(lambda: caplog.text.count("the disk cannot be written") > 3, "several attempts")
         assert separator.record(task_id)["successFlag"] == "PENDING"
-        away.rename(work)
-        assert separator.ended(task_id)["successFlag"] == "SUCCESS"
-        assert _callback(client, poll)["code"] == 200
-
-
-def test_a_task_waits_while_its_stems_cannot_be_written(
-    start: Start, client: Any, poll: Any, short_song: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    """They are written in the engine's process."""
-    largest = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with start(disk_pause_s=0.01, file_format=FileFormat.WAV) as separator:
         try:
             resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, largest[1]))
-            task_id = separator.task(**_wanted(client, client.source(short_song)))
-            poll(lambda: caplog.text.count("File too large") > 1, "several attempts")
+            away.rename(work)
+            poll(lambda: caplog.text.count("File too large") > 1, "several attempts of the engine")
             assert separator.record(task_id)["successFlag"] == "PENDING"
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, largest)
         assert separator.ended(task_id)["successFlag"] == "SUCCESS"
         assert len(list((separator.settings.data / "results").iterdir())) == 1
+        assert _callback(client, poll)["code"] == 200
 
 
 def _check_signature(headers: dict[str, str], task_id: str, key: bytes) -> None:
