@@ -193,7 +193,7 @@ def test_a_task_waits_while_the_disk_cannot_be_written(
 ) -> None:
     """First by the server, and then by the engine's process, which writes the stems."""
     largest = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with start(disk_pause_s=0.01, file_format=FileFormat.WAV) as separator:
+    with start(disk_pause_s=0.1, file_format=FileFormat.WAV) as separator:
         work = separator.settings.data / "work"
         away = work.rename(separator.settings.data / "away")
         task_id = separator.task(**_wanted(client, client.source(short_song)))
