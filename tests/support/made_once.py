@@ -11,6 +11,7 @@ from typing import ParamSpec
 
 _P = ParamSpec("_P")
 _folder: Path | None = None
+_kept: dict[str, bytes] = {}  # while there is no folder
 
 
 def share_in(folder: Path) -> None:
@@ -24,18 +25,21 @@ def made_once(make: Callable[_P, bytes]) -> Callable[_P, bytes]:
 
     @wraps(make)
     def made(*args: _P.args, **kwargs: _P.kwargs) -> bytes:
-        if _folder is None:
-            return make(*args, **kwargs)
         asked = pickle.dumps((make.__module__, make.__qualname__, args, sorted(kwargs.items())))
-        path = _folder / sha1(asked, usedforsecurity=False).hexdigest()
+        name = sha1(asked, usedforsecurity=False).hexdigest()
+        if _folder is None:
+            if name not in _kept:
+                _kept[name] = make(*args, **kwargs)
+            return _kept[name]
+        path = _folder / name
         try:
             return path.read_bytes()
         except FileNotFoundError:
             content = make(*args, **kwargs)
-        number, name = tempfile.mkstemp(dir=_folder)
+        number, unfinished = tempfile.mkstemp(dir=_folder)
         with os.fdopen(number, "wb") as file:
             file.write(content)
-        os.replace(name, path)  # atomic, so that no process reads half of it
+        os.replace(unfinished, path)  # atomic, so that no process reads half of it
         return content
 
     return made
