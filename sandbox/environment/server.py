@@ -69,6 +69,8 @@ async def serve(
         ws="none",
         log_config=None,
         access_log=False,
+        lifespan="off",  # the apps have none
+        proxy_headers=False,  # nothing is between us and the product's processes
         timeout_graceful_shutdown=5,
         # On a busy machine, uvicorn's 5 s can pass between two requests, and the second one would fail.
         timeout_keep_alive=75,

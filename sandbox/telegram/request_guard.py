@@ -8,6 +8,7 @@ no public DNS can hold, such as the service's name in docker compose.
 import ipaddress
 import re
 from contextlib import suppress
+from functools import lru_cache
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -61,6 +62,7 @@ def _check(headers: Headers, path: str) -> None:
         raise forbidden("the page of another site cannot use the local Telegram")
 
 
+@lru_cache(maxsize=64)
 def _is_private(host: str) -> bool:
     """Return whether a host is an address, which cannot be rebound, or a name that is not in public DNS."""
     with suppress(ValueError):

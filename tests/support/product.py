@@ -16,8 +16,11 @@ from typing import Any
 import anyio
 import certifi
 import httpx
+from anyio.lowlevel import checkpoint
 from provider import KEY
 from redis.asyncio import Redis
+from telegram import User as BotUser
+from telegram.ext import ExtBot
 from waits import WAIT_S
 
 from bot.app import build_bot
@@ -25,6 +28,8 @@ from bot.errors import Apology
 from bot.polling import ALLOWED_UPDATES, Poller
 from bot.update_health import UpdateHealth
 from bot.updates import UpdateHandler
+from sandbox.telegram.bot_api.misc_methods import get_me
+from sandbox.telegram.bot_api.parameters import Call
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.job_message import JobMessage
@@ -293,8 +298,15 @@ async def open_product(
         product.telegram, product.closing = telegram, stack
         product.job_message.reactions = None  # reactions would come in the background, between any two calls
         stack.push_async_callback(product.bot.shutdown)
-        await product.bot.initialize()
+        await _introduce(product.bot, telegram)
         yield product
+
+
+async def _introduce(bot: ExtBot[Any], telegram: Telegram) -> None:
+    """Tell the bot who it is, as `initialize` does, but without the call in which it asks Telegram."""
+    answer = await get_me(telegram, Call("getMe", {}, {}, checkpoint))
+    bot._bot_user = BotUser.de_json(answer, bot)
+    bot._requests_initialized = bot._bot_initialized = True
 
 
 class BotRoom:
