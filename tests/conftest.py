@@ -18,7 +18,7 @@ import redis_servers
 import report
 import waits
 from fileserver import FileServer
-from library_costs import load_locales, reduce_library_costs
+from library_costs import describe_files_once, load_locales, reduce_library_costs
 from product import BotRoom, Product, one_authority, open_product
 from provider import KEY, Provider
 from redis import Redis
@@ -34,6 +34,7 @@ from stemdrop.chat import telegram_bot
 from stemdrop.storage import connection
 
 reduce_library_costs()
+describe_files_once()
 redis_connections.name_their_makers()
 waits.wait_for_http()
 bot_api_types.watch_local_telegrams()

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _log = logging.getLogger("uvicorn.error")
 
@@ -52,7 +52,7 @@ class _Server(uvicorn.Server):
 async def serve(
     app: ASGIApp,
     port: int = 0,
-    protocol: type[asyncio.Protocol] = H11Protocol,
+    protocol: type[asyncio.Protocol] = HttpToolsProtocol,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
     """Run `app` under uvicorn (`port` 0: any) and yield its URL. Raises OSError when the port is taken."""

@@ -1,10 +1,12 @@
-"""Caches what libraries compute anew, and slowly, for each connection or client: tests open thousands."""
+"""Caches what is computed anew, and slowly, for each connection, client or file: tests have thousands."""
 
 import enum
+import hashlib
 import os
 import signal
 import ssl
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +16,8 @@ from redis.client import CaseInsensitiveDict
 
 # numpy reads it when imported. Its threads, which spin while they wait, more than double a product's time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+_KNOWN_FILE_BYTES = 4_000_000
 
 
 def reduce_library_costs() -> None:
@@ -29,6 +33,24 @@ def reduce_library_costs() -> None:
     # asyncio asks for the handler of Ctrl-C once per fixture and test, and to find that it is a function, the
     # standard library writes an error message with all that the function holds: a task with its result.
     signal._int_to_enum = _as_enum  # type: ignore[attr-defined]
+
+
+def describe_files_once() -> None:
+    """Let the local Telegrams of this process decode equal files once: tests send the same few songs."""
+    from sandbox.telegram import media
+
+    known: dict[bytes, media.Probe] = {}
+    describe = media.probe
+
+    def probe(path: Path) -> media.Probe:
+        if path.stat().st_size > _KNOWN_FILE_BYTES:
+            return describe(path)
+        digest = hashlib.sha256(path.read_bytes()).digest()
+        if digest not in known:
+            known[digest] = describe(path)
+        return known[digest]
+
+    media.probe = probe
 
 
 def load_locales() -> None:
