@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from sandbox.environment.server import serve
 
@@ -27,7 +28,8 @@ class FileServer:
     async def run(self) -> AsyncIterator["FileServer"]:
         """Serve on a free loopback port."""
         app = Starlette(routes=[Route("/{path:path}", self._answer)])
-        async with serve(app) as self.url:
+        # it also sends headers that httptools refuses to send
+        async with serve(app, protocol=H11Protocol) as self.url:
             yield self
             for event in self.held.values():
                 event.set()
