@@ -56,6 +56,7 @@ async def test_what_is_done_before_the_chat_is_there_is_meant_for_it(
         await page.keyboard.press("Enter")
         await tg.wait_for(lambda: len(tg.messages(kim.id)) == 3)
         await expect(page.get_by_role("button", name="Play Early")).to_have_count(0)
+        await expect(page.get_by_text("What can this bot do?")).to_have_count(0)  # Kim's chat is not empty
         await page.evaluate("window.letThrough()")
         await expect(page.locator(".messages .text")).to_have_text(["Before", "Meanwhile", "Mine"])
     assert [message.kind for message in tg.messages(sam.id)] == ["audio"]
