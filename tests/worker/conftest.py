@@ -41,7 +41,8 @@ def deliver_cached(product: Product, files: FileServer, sent: Message) -> Delive
         result = result_of({key: files.put(f"{key}.mp3", sound) for key in ("vocals", "instrumental")})
         known, cached = product.telegram.files, list[CachedStem]()
         for stem in result.stems:
-            stored = known.add_media("audio", known.read(BytesIO(sound)), f"{stem.key}.mp3")
+            tagged = sound + b"TAG" + stem.key.encode().ljust(125, b"\0")  # ID3v1, so that the files differ
+            stored = known.add_media("audio", known.read(BytesIO(tagged)), f"{stem.key}.mp3")
             title = f"Morning Line ({stem.key.title()})"
             cached.append(CachedStem(stem.key, "audio", stored.file_id, title))
         stems = tuple(cached)
