@@ -243,6 +243,13 @@ def test_the_secret_of_telegrams_webhook_is_not_shown(tg: Telegram) -> None:
     assert tg.records.after(0)[0].parameters == {**parameters, "secret_token": "…"}
 
 
+@pytest.mark.parametrize("kind", ["callback", "source"])
+def test_the_token_of_a_link_is_not_shown_wherever_it_is(tg: Telegram, kind: str) -> None:
+    answer = [{"text": f"see {PUBLIC}/{kind}/{TOKEN}, or not"}]
+    tg.records.add(RecordKind.BOT, "sendMessage", answer=answer)
+    assert tg.records.after(0)[0].answer == [{"text": f"see {PUBLIC}/{kind}/…, or not"}]
+
+
 def test_the_memory_of_the_bench_is_bounded(tg: Telegram) -> None:
     for number in range(100):
         tg.records.add(RecordKind.BOT, str(number), parameters={"text": "x" * 200_000})
