@@ -24,10 +24,10 @@ class _Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        # As uvicorn's loop (ten times a second, for the Date header), but it ends at once when we stop.
+        # As uvicorn's loop, but once a second, for the Date header, and it ends at once when we stop.
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), 0.1)
+                await asyncio.wait_for(self.stopping.wait(), 1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # As uvicorn's shutdown, which would sleep for tenths of a second even without connections.
