@@ -24,12 +24,19 @@ def sdr_db(stem: str, file: Path) -> float | None:
     estimate = _decode(file)
     true = np.zeros_like(estimate, np.float64)
     for path in files:
-        sound = _decode(path)[:, : true.shape[1]]
+        sound = _decode(path, estimate.shape[1])
         true[:, : sound.shape[1]] += sound
     error = np.sum((true - estimate) ** 2) + 1e-9  # no division by zero for a perfect estimate
     return float(10 * np.log10(np.sum(true**2) / error))
 
 
-def _decode(file: Path) -> Floats:
+def _decode(file: Path, most: int | None = None) -> Floats:
+    """Decode a file, or only so many samples of it."""
+    blocks, samples = [], 0
     with Reader(file, _MAX_DURATION_S) as reader:
-        return np.concatenate(list(reader.blocks()), axis=1)
+        for block in reader.blocks():
+            blocks.append(block)
+            samples += block.shape[1]
+            if most is not None and samples >= most:
+                break
+    return np.concatenate(blocks, axis=1)[:, :most]

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from kinds import KINDS, record
 from process_pool import ForkedProcess, ForkingProcess
+from tones import beginning_with_tags
 
 from sandbox.environment.process import Process
 from sandbox.play import demo
@@ -84,6 +85,7 @@ def test_the_demo_tells_the_quality_of_one_mode_after_the_other(
     song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("ENGINE", "light")
+    beginning_with_tags(song, tmp_path / "stem.mp3", 10)  # the vocals begin after nine seconds
     stems = []
     for mode, names in {
         "separate_vocal": ("Vocals", "Instrumental"),
@@ -92,11 +94,12 @@ def test_the_demo_tells_the_quality_of_one_mode_after_the_other(
         (tmp_path / mode).mkdir()
         for name in names:
             stems.append(ReceivedStem(f"Song ({name})", tmp_path / mode / f"{name}.mp3"))
-            stems[-1].path.symlink_to(song)
+            stems[-1].path.symlink_to(tmp_path / "stem.mp3")
     demo._print_quality(plain_console(), stems)
+    figure = r"-?\d+\.\d"
     assert re.fullmatch(
-        r"Engine light; signal to distortion in dB: separate_vocal: vocals \S+, instrumental \S+; "
-        r"split_stem: vocals \S+, bass \S+\.\n",
+        rf"Engine light; signal to distortion in dB: separate_vocal: vocals {figure}, instrumental {figure}; "
+        rf"split_stem: vocals {figure}, bass {figure}\.\n",
         capsys.readouterr().out,
     )
 
