@@ -11,6 +11,7 @@ import ctypes
 import gc
 import importlib
 import json
+import mimetypes
 import os
 import selectors
 import signal
@@ -37,8 +38,8 @@ _POLL_INTERVAL_S = 0.005
 # The product imports these only after its start.
 _IMPORTED_LATER = (
     *("anyio._backends._asyncio", "av.subtitles.stream", "docket.tasks", "encodings.cp437", "encodings.idna"),
-    *("pydantic.v1", "uvicorn.lifespan.off", "worker.audio.mixdown", "worker.audio.song_meter"),
-    *("worker.audio.rhythm", "worker.audio.silence", "worker.audio.tonality"),
+    *("pydantic.v1", "stemdrop.tasks.docket_guards", "uvicorn.lifespan.off", "worker.audio.mixdown"),
+    *("worker.audio.rhythm", "worker.audio.silence", "worker.audio.song_meter", "worker.audio.tonality"),
 )
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -286,6 +287,7 @@ def _serve() -> None:
     ):
         importlib.import_module(name)
     load_locales()
+    mimetypes.init()
     reduce_library_costs()
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)
