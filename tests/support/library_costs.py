@@ -1,9 +1,7 @@
 """Caches what is computed anew, and slowly, for each connection, client or file: tests have thousands."""
 
-import enum
 import hashlib
 import os
-import signal
 import ssl
 from functools import cache
 from pathlib import Path
@@ -30,9 +28,6 @@ def reduce_library_costs() -> None:
     httpx._transports.default.create_ssl_context = lambda **options: _context(  # type: ignore[attr-defined]
         os.environ.get("SSL_CERT_FILE"), **options
     )
-    # asyncio asks for the handler of Ctrl-C once per fixture and test, and to find that it is a function, the
-    # standard library writes an error message with all that the function holds: a task with its result.
-    signal._int_to_enum = _as_enum  # type: ignore[attr-defined]
 
 
 def describe_files_once() -> None:
@@ -64,15 +59,6 @@ def load_locales() -> None:
 
 def _fill(self: CaseInsensitiveDict, data: dict[str, Any]) -> None:
     dict.update(self, {name.upper(): value for name, value in data.items()})
-
-
-def _as_enum(value: Any, kind: type[enum.IntEnum]) -> Any:
-    if not isinstance(value, int):
-        return value
-    try:
-        return kind(value)
-    except ValueError:
-        return value
 
 
 @cache
