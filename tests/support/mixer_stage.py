@@ -28,6 +28,8 @@ _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
+# For stories that need the page's modules but not what it shows.
+_EMPTY = '<!doctype html><title>Mixer</title><link rel="icon" href="static/icon.svg">'
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -85,6 +87,8 @@ class Stage:
             yield f"{base}{self.below}/mixer/?job=1#tgWebAppData=signed"
 
     async def _page(self, request: Request) -> Response:
+        if "empty" in request.query_params:
+            return Response(_EMPTY, media_type="text/html", headers={"Content-Security-Policy": _CSP})
         texts = json.dumps(mixer_texts(load_translations().language(self.language)))
         page = (PAGE / "index.html").read_text("utf-8")
         page = page.replace("{language}", self.language).replace("{texts}", html.escape(texts))

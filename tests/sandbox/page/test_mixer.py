@@ -52,7 +52,7 @@ async def test_stems_are_in_step_to_the_sample_and_loop_seek_and_levels_are_exac
     tone = (9000 * np.sin(2 * np.pi * 441 * np.arange(seconds * RATE) / RATE)).astype(np.int16)
     stage = Stage({**{f"Stem {number}": clicks for number in range(12)}, "Tone": tone}, segment_s=1)
     without_tone = [0, "set", 12, {"isMuted": True}]
-    async with stage.served() as url, quiet_page(browser, url) as page:
+    async with stage.served() as url, quiet_page(browser, url.replace("?job", "?empty")) as page:
         found = await rendered(page, seconds, without_tone)
         assert clicks_at(found) == [second + 0.5 for second in range(seconds)]
         assert [height for _, height in found["heard"]] == pytest.approx([0.75] * seconds, abs=1e-4)
@@ -90,7 +90,7 @@ async def test_a_song_ends_where_its_last_segment_does(browser: Browser) -> None
     clicks = np.zeros(int(seconds * RATE), np.int16)
     clicks[RATE // 2 :: RATE] = 9000
     stage = Stage({"Clicks": clicks}, segment_s=1, claimed_s=5.5)
-    async with stage.served() as url, quiet_page(browser, url) as page:
+    async with stage.served() as url, quiet_page(browser, url.replace("?job", "?empty")) as page:
         for place in (5.2, 100):  # both are after the end, which is known only then
             left = await rendered(page, 3, [1, "seek", place])
             assert (clicks_at(left), left["state"]) == ([0.5], "paused")
