@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 try:
-    from axe_playwright_python.async_playwright import Axe
+    from axe_playwright_python.base import AXE_SCRIPT
     from playwright.async_api import Browser, Page, async_playwright, expect
 except ImportError:  # requirements that are older than the lock
     pytest.skip("!!! NOT TESTED: the sandbox's page; run make setup", allow_module_level=True)
@@ -31,14 +31,22 @@ ARGUMENTS = [
 expect.set_options(timeout=120_000)
 # Notes each label and status that the page shows, since on a busy machine a test may look too late.
 _NOTE_LABELS = """addEventListener("DOMContentLoaded", () => {
-  window.shownLabels = new Set();
+  const shown = new Set(), waiting = new Map();
+  window.whenShown = (label) => new Promise((resolve) => {
+    if (shown.has(label)) resolve();
+    else waiting.set(label, resolve);
+  });
   new MutationObserver(() => {
-    for (const button of document.querySelectorAll("button, .status"))
-      window.shownLabels.add(button.getAttribute("aria-label") ?? button.textContent);
+    for (const button of document.querySelectorAll("button, .status")) {
+      const label = button.getAttribute("aria-label") ?? button.textContent;
+      shown.add(label);
+      waiting.get(label)?.();
+    }
   }).observe(document.body, { attributes: true, characterData: true, childList: true, subtree: true });
 });"""
 # What axe calls serious.
 _IMPACTS = ("serious", "critical")
+_FIND_VIOLATIONS = "axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations)"
 
 
 @asynccontextmanager
@@ -84,8 +92,7 @@ async def quiet_page(browser: Browser, url: str, *, script: str = "", **options:
 async def has_shown(page: Page, label: str) -> None:
     """Wait until the page shows a button or a status of this name, or has shown it since it was loaded."""
     async with asyncio.timeout(120):
-        while not await page.evaluate("label => window.shownLabels.has(label)", label):  # noqa: ASYNC110
-            await asyncio.sleep(0.1)
+        await page.evaluate("label => window.whenShown(label)", label)
 
 
 def _outside(url: str) -> list[str]:
@@ -99,7 +106,9 @@ def _failed(url: str, failure: str | None) -> list[str]:
 
 async def assert_accessible(page: Page) -> None:
     """Assert that axe finds no serious or critical problem in what is shown."""
-    found = (await Axe().run(page, options={"resultTypes": ["violations"]})).response["violations"]
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(AXE_SCRIPT)
+    found = await page.evaluate(_FIND_VIOLATIONS)
     serious = [
         (problem["id"], [node["html"][:200] for node in problem["nodes"]])
         for problem in found
