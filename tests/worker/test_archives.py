@@ -56,11 +56,13 @@ def archives(product: Product) -> Archives:
 
 @pytest.fixture
 def deliver(product: Product, files: FileServer, tone: bytes) -> Callable[..., Awaitable[Job]]:
-    """A function that delivers a job with the same sound for each key."""
+    """A function that delivers a job with these stems: the same sound for each, or those of `sounds`."""
 
     async def delivered(message: Message, *keys: str, **changes: Any) -> Job:
-        sound = changes.pop("sound", tone)
-        result = result_of({key: files.put(f"{key}.mp3", sound) for key in keys})
+        sounds = changes.pop("sounds", [tone] * len(keys))
+        result = result_of(
+            {key: files.put(f"{key}.mp3", sound) for key, sound in zip(keys, sounds, strict=True)}
+        )
         job = await product.at(JobState.DELIVERING, message, result=result, **changes)
         await product.delivery().run(job.id)
         return await product.job(job.id)
@@ -399,7 +401,9 @@ async def test_each_stem_is_a_small_voice_message_in_order(
     sent: Message,
     tmp_path: Path,
 ) -> None:
-    job = await deliver(sent, "vocals", "instrumental", sound=mp3(tmp_path / "a.mp3", 1))
+    lengths = (1, 2)
+    sounds = [mp3(tmp_path / f"{length_s}.mp3", length_s) for length_s in lengths]
+    job = await deliver(sent, "vocals", "instrumental", sounds=sounds)
     await archives.run(small_of(job))
     voices = shown(product, job, "voice")
     assert [voice.content["caption"] for voice in voices] == [
@@ -407,13 +411,13 @@ async def test_each_stem_is_a_small_voice_message_in_order(
         "Morning Line (Instrumental)",
     ]
     assert [voice.reply_to for voice in voices] == [sent, sent]
-    for voice in voices:
+    for voice, length_s in zip(voices, lengths, strict=True):
         assert voice.media
-        assert voice.media["duration"] == 1
+        assert voice.media["duration"] == length_s
         codec, channels, container, seconds = decode(content(product, voice))
         assert (codec, channels, container) == ("opus", 1, "ogg")
-        assert seconds == pytest.approx(1, abs=0.1)
-        assert len(content(product, voice)) < 48_000 / 8 * 1.4
+        assert seconds == pytest.approx(length_s, abs=0.1)
+        assert len(content(product, voice)) < length_s * 48_000 / 8 * 1.4
     assert said(product, job) == []
 
 
