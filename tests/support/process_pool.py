@@ -10,6 +10,7 @@ import atexit
 import ctypes
 import gc
 import importlib
+import itertools
 import json
 import mimetypes
 import os
@@ -84,19 +85,21 @@ class _Connection:
         self._socket.connect(address)
         self._received = b""
         self._started: list[int] = []
-        self._exit_codes: dict[int, int] = {}
+        self._exit_codes: dict[int, int] = {}  # of numbers: process ids come again
+        self._numbers = itertools.count(1)
 
-    def start(self, order: Mapping[str, Any]) -> int:
-        """Fork a process; returns its id."""
-        self._socket.sendall(json.dumps(order).encode() + b"\n")
+    def start(self, order: Mapping[str, Any]) -> tuple[int, int]:
+        """Fork a process; returns its number in this connection and its process id."""
+        number = next(self._numbers)
+        self._socket.sendall(json.dumps({**order, "number": number}).encode() + b"\n")
         while not self._started:
             self._receive(block=True)
-        return self._started.pop()
+        return number, self._started.pop()
 
-    def exit_code(self, pid: int) -> int | None:
-        """Return the exit code as `subprocess` has it, None while the process runs."""
+    def exit_code(self, number: int) -> int | None:
+        """Return the exit code as `subprocess` has it, None while the process of this number runs."""
         self._receive(block=False)
-        return self._exit_codes.get(pid)
+        return self._exit_codes.get(number)
 
     def _receive(self, *, block: bool) -> None:
         self._socket.setblocking(block)
@@ -146,10 +149,10 @@ class _Child:
 
     def __init__(self, connection: _Connection, order: Mapping[str, Any]) -> None:
         self._pool = connection
-        self.pid = self._pool.start(order)
+        self._number, self.pid = self._pool.start(order)
 
     def poll(self) -> int | None:
-        return self._pool.exit_code(self.pid)
+        return self._pool.exit_code(self._number)
 
     def wait(self) -> int:
         while (code := self.poll()) is None:
@@ -200,7 +203,7 @@ class _Server:
         self._listening = listening
         self._selector = selectors.DefaultSelector()
         self._received: dict[socket.socket, bytes] = {}
-        self._client_of: dict[int, socket.socket] = {}
+        self._client_of: dict[int, tuple[socket.socket, int]] = {}  # and the number that it gave the process
         self._wakeup, self._signalled = socket.socketpair()
 
     def run(self) -> None:
@@ -234,10 +237,11 @@ class _Server:
             return
         *lines, self._received[client] = (self._received[client] + received).split(b"\n")
         for line in lines:
+            order = json.loads(line)
             pid = os.fork()
             if pid == 0:
-                self._become_child(json.loads(line))
-            self._client_of[pid] = client
+                self._become_child(order)
+            self._client_of[pid] = client, order["number"]
             self._send(client, {"started": pid})
 
     def _report_ended(self) -> None:
@@ -248,8 +252,9 @@ class _Server:
                 return
             if pid == 0:
                 return
-            if client := self._client_of.pop(pid, None):
-                self._send(client, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+            if pid in self._client_of:
+                client, number = self._client_of.pop(pid)
+                self._send(client, {"ended": number, "code": os.waitstatus_to_exitcode(status)})
 
     def _send(self, client: socket.socket, message: Mapping[str, int]) -> None:
         with suppress(OSError):  # the client has gone
@@ -260,7 +265,7 @@ class _Server:
         self._selector.unregister(client)
         client.close()
         del self._received[client]
-        for pid in [pid for pid, owner in self._client_of.items() if owner is client]:
+        for pid in [pid for pid, (owner, _) in self._client_of.items() if owner is client]:
             del self._client_of[pid]
             os.kill(pid, signal.SIGKILL)
 
