@@ -135,7 +135,6 @@ async def die_at(case: Case, name: str, point: str) -> Account:
             if not _is_last(passed, point):
                 raise
         assert _is_last(passed, point)
-        await deployment.end_leases()
         deployment.settings.clear()
         await deployment.start("up")
         await (playing or scenario.play(ledger))
