@@ -49,9 +49,8 @@ def placeholders(sentence: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
 
 
-@pytest.fixture(
-    params=CODES, scope="module"
-)  # so that one process runs all tests, with one set of catalogues
+# With this scope one process runs all tests of the file, with one set of catalogues.
+@pytest.fixture(params=CODES, scope="module")
 def translate(request: pytest.FixtureRequest) -> Language:
     return load_translations().languages[request.param]
 
@@ -181,10 +180,6 @@ BUILT = {
 }
 
 
-# Only files with one of these can ask for a text; parsing the others takes half a second.
-ASKING = re.compile(r"""translate|plural|\bself\(|SourceUnusable|answer_tap|Ordered|["'][a-z_]+\.[a-z_{]""")
-
-
 @cache
 def nodes() -> list[tuple[str, ast.AST]]:
     """(file, node) of the calls and strings in all code that sends texts to users."""
@@ -194,8 +189,7 @@ def nodes() -> list[tuple[str, ast.AST]]:
         for path in (ROOT / package).rglob("*.py")
     ]
     kinds = (ast.Call, ast.Constant, ast.JoinedStr)
-    texts = [(path.name, path.read_text("utf-8")) for path in paths]
-    trees = [(name, ast.parse(text)) for name, text in texts if ASKING.search(text)]
+    trees = [(path.name, ast.parse(path.read_text("utf-8"))) for path in paths]
     return [(name, node) for name, tree in trees for node in ast.walk(tree) if isinstance(node, kinds)]
 
 
